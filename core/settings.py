@@ -1,0 +1,90 @@
+"""Every setting of every process: one flat frozen value, each default written once.
+
+`parse` is pure: only `__main__` modules read the environment and hand it over.
+"""
+
+import typing
+from collections.abc import Mapping
+
+import msgspec
+
+from schemas.errors import BadSettings
+
+PREFIX = "SHOPLOOP_"
+HOUR_MS = 3_600_000
+DAY_MS = 24 * HOUR_MS
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """Settings by field name; the environment name is SHOPLOOP_ + the name in upper case."""
+
+    kafka: str = "127.0.0.1:19092"
+    clickhouse: str = "http://127.0.0.1:18123/shoploop"
+    artefacts: str = ""
+    home: str = ""
+    topic_prefix: str = "shoploop."
+    log_level: str = "INFO"
+    http_host: str = "127.0.0.1"
+    http_port: int = 0
+    name: str = ""
+    task: str = "recommend"
+    surfaces: str = "home,discover"
+    # join
+    click_window_ms: int = HOUR_MS
+    purchase_window_ms: int = DAY_MS
+    lateness_ms: int = 200
+    idle_ms: int = 2_000
+    orphan_skew_ms: int = 60_000
+    duplicate_window_ms: int = DAY_MS
+    future_tolerance_ms: int = 5 * 60_000
+    # metrics
+    metric_window_ms: int = DAY_MS
+    # drift and retraining
+    false_alarms_per_million: float = 1.0
+    retrain_cooldown_ms: int = 7 * DAY_MS
+    retrain_daily_budget: int = 2
+    retrain_minimum_labels: int = 400
+    retrain_refractory_ms: int = 3 * DAY_MS
+    retrain_schedule_ms: int = 0
+    training_cost_ms: int = 6 * HOUR_MS
+    # promotion
+    shadow_minimum_n: int = 150
+    shadow_margin: float = 0.05
+    shadow_timeout_ms: int = 10 * DAY_MS
+    control_burn_in_ms: int = 14 * DAY_MS
+    # training
+    seed: int = 7
+    threads: int = 2
+    signing_key: str = ""
+
+    @property
+    def surface_names(self) -> tuple[str, ...]:
+        """The surfaces that are measured and learned, in order."""
+        return tuple(part for part in self.surfaces.split(",") if part)
+
+
+def parse(environ: Mapping[str, str]) -> Settings:
+    """Settings from the variables that begin with SHOPLOOP_; others are ignored.
+
+    Raises BadSettings naming the variable when it is unknown or does not parse.
+
+    >>> parse({"SHOPLOOP_KAFKA": "broker:9092", "PATH": "/bin"}).kafka
+    'broker:9092'
+    """
+    types = typing.get_type_hints(Settings)
+    values: dict[str, object] = {}
+    for variable, text in environ.items():
+        if not variable.startswith(PREFIX):
+            continue
+        name = variable.removeprefix(PREFIX).lower()
+        if name not in types:
+            raise BadSettings(f"{variable} is not a setting of shoploop")
+        values[name] = _value(variable, text, types[name])
+    return Settings(**values)  # type: ignore[arg-type]
+
+
+def _value(variable: str, text: str, kind: type) -> object:
+    try:
+        return msgspec.convert(text, kind, strict=False)
+    except msgspec.ValidationError as error:
+        raise BadSettings(f"{variable}={text!r}: {error}") from error

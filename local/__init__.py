@@ -1,0 +1,1 @@
+"""One machine: the embedded Kafka broker, the embedded ClickHouse endpoint, their supervisor."""

@@ -1,0 +1,1 @@
+"""Every record that crosses a process boundary, the topics that carry them, and the errors."""

@@ -1,0 +1,69 @@
+"""Bytes on the wire: JSON by msgspec, CloudEvents attributes and dead-letter facts in headers."""
+
+import math
+from typing import Any
+
+import msgspec
+
+from schemas.errors import InvalidEvent
+
+MAX_RECORD_BYTES = 1_000_000
+_encoder = msgspec.json.Encoder()
+
+REASON_HEADER = "shoploop_reason"
+MESSAGE_HEADER = "shoploop_message"
+ORIGIN_HEADER = "shoploop_origin"
+
+
+class Decoder:
+    """Decodes one record type and turns every failure into `InvalidEvent`."""
+
+    def __init__(self, record: Any) -> None:
+        self._decode = msgspec.json.Decoder(record).decode
+
+    def __call__(self, data: bytes | None) -> Any:
+        """The record in `data`; raises InvalidEvent (empty, too_large, malformed, invalid)."""
+        if not data:
+            raise InvalidEvent("empty", "the record has no value")
+        if len(data) > MAX_RECORD_BYTES:
+            raise InvalidEvent("too_large", f"{len(data)} bytes, at most {MAX_RECORD_BYTES}")
+        try:
+            return self._decode(data)
+        except msgspec.ValidationError as error:
+            raise InvalidEvent("invalid", str(error)) from error
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise InvalidEvent("malformed", str(error) or "not JSON") from error
+
+
+def encode(record: Any) -> bytes:
+    """The record as JSON; floats must be finite (msgspec writes NaN as null)."""
+    return _encoder.encode(record)
+
+
+def finite(value: float, what: str) -> float:
+    """The value itself; raises InvalidEvent when it is NaN or infinite."""
+    if not math.isfinite(value):
+        raise InvalidEvent("not_finite", f"{what} is {value}")
+    return value
+
+
+def cloud_headers(record_type: str, record_id: str, source: str) -> list[tuple[str, bytes]]:
+    """CloudEvents 1.0 attributes as Kafka headers.
+
+    Source: CloudEvents Kafka protocol binding 1.0, section 3.2 (binary mode), prefix `ce_`.
+    """
+    return [
+        ("ce_specversion", b"1.0"),
+        ("ce_type", f"shoploop.{record_type}.v1".encode()),
+        ("ce_source", source.encode()),
+        ("ce_id", record_id.encode()),
+    ]
+
+
+def refused_headers(error: InvalidEvent, origin: str) -> list[tuple[str, bytes]]:
+    """Headers of a dead letter: the reason, the message, and topic[partition]@offset."""
+    return [
+        (REASON_HEADER, error.reason.encode()),
+        (MESSAGE_HEADER, str(error)[:2_000].encode("utf-8", "replace")),
+        (ORIGIN_HEADER, origin.encode()),
+    ]

@@ -1,0 +1,110 @@
+"""What followed each answer: topic `outcomes` (for readers) and `slots` (for the task stage)."""
+
+from typing import Literal
+
+import msgspec
+
+from schemas.events import Id, Millis
+from schemas.predictions import Arm, Surface
+from schemas.watermarks import Watermark
+
+LabelAge = Literal["5m", "1h", "24h", "final", "correction"]
+LabelState = Literal["pending", "positive", "expired_negative", "corrected", "retracted"]
+Attributed = Literal["token", "window", "none"]
+
+
+class SlotLabel(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The label of one slot; `kind` is the strongest interaction credited to it."""
+
+    item_id: Id
+    position: int
+    state: LabelState = "pending"
+    kind: str | None = None
+    at_ms: Millis | None = None
+    attributed: Attributed = "none"
+    revenue: float = 0.0
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a shopper did within the window after one answer, at one label age.
+
+    `basket` is the whole basket that followed, shown or not; `new_basket` its items that the
+    shopper had not bought before the answer. `version` rises with every later statement about the
+    same prediction, so that a reader keeps the greatest. Id: derived from (prediction_id, version).
+    """
+
+    outcome_id: Id
+    prediction_id: Id
+    request_id: Id
+    visitor_id: Id
+    task: Id
+    surface: Surface
+    policy: str
+    arm: Arm
+    model_version: str
+    weights_version: str
+    served_at_ms: Millis
+    age: LabelAge
+    version: int
+    closed_at_ms: Millis
+    slots: list[SlotLabel]
+    basket: list[str] = []
+    new_basket: list[str] = []
+    session_id: Id | None = None
+
+
+class JudgedList(
+    msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="kind", tag="judged"
+):
+    """One judged answer for the task stage, its slots as columns (internal topic `slots`).
+
+    `labels[i]` is 1 when item i was bought (or otherwise positive) within the window. At the final
+    age of a served answer `features` holds a row per item of `item_ids` and then one per item of
+    `considered`, whose labels follow in `labels` in the same order: len(labels) ==
+    len(item_ids) + len(considered) == len(features) where features are present.
+    """
+
+    judged_id: Id
+    prediction_id: Id
+    request_id: Id
+    visitor_id: Id
+    task: Id
+    surface: Surface
+    policy: str
+    arm: Arm
+    model_version: str
+    weights_version: str
+    served_at_ms: Millis
+    closed_at_ms: Millis
+    age: LabelAge
+    version: int
+    item_ids: list[str]
+    scores: list[float]
+    labels: list[int]
+    propensities: list[float] = []
+    considered: list[str] = []
+    features: list[list[float]] = []
+    clicks: int = 0
+    carts: int = 0
+    revenue: float = 0.0
+    basket: list[str] = []
+    new_basket: list[str] = []
+    latency_ms: float = 0.0
+    degraded: bool = False
+    feature_schema: str = ""
+
+
+class BasketSeen(
+    msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="kind", tag="basket"
+):
+    """One order as the task stage needs it for input drift: its items, attributed or not."""
+
+    event_id: Id
+    event_time_ms: Millis
+    visitor_id: Id
+    task: Id
+    surface: Surface
+    item_ids: list[str]
+
+
+SlotRecord = JudgedList | BasketSeen | Watermark

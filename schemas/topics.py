@@ -1,0 +1,104 @@
+"""The topics: their keys, partitions and retention (design: one table, everyone reads it)."""
+
+from typing import Any
+
+import msgspec
+
+from schemas import events, items, metrics, models, outcomes, predictions, watermarks
+
+DAY_MS = 86_400_000
+VISITOR_PARTITIONS = 4
+REFUSED_SUFFIX = ".dlq"
+
+
+class Topic(msgspec.Struct, frozen=True, kw_only=True):
+    """One topic: bare name, what keys it, the record it holds, and how Kafka keeps it."""
+
+    name: str
+    key: str
+    record: Any
+    partitions: int = 1
+    cleanup: str = "delete"
+    retention_ms: int | None = None
+    refused_from: str | None = None
+
+    def full_name(self, prefix: str = "shoploop.") -> str:
+        """The name in Kafka: prefix + bare name + .v1.
+
+        >>> Topic(name="events", key="visitor_id", record=None).full_name()
+        'shoploop.events.v1'
+        """
+        return f"{prefix}{self.name}.v1"
+
+
+def _by_visitor(name: str, record: Any, days: int) -> Topic:
+    return Topic(
+        name=name,
+        key="visitor_id",
+        record=record,
+        partitions=VISITOR_PARTITIONS,
+        retention_ms=days * DAY_MS,
+    )
+
+
+EVENTS = _by_visitor("events", events.EventRecord, 3)
+EVENTS_VALID = _by_visitor("events.valid", events.EventRecord, 28)
+REQUESTS = _by_visitor("requests", predictions.RequestRecord, 3)
+PREDICTIONS = _by_visitor("predictions", predictions.PredictionRecord, 28)
+OUTCOMES = _by_visitor("outcomes", outcomes.Outcome, 28)
+ITEMS = Topic(name="items", key="item_id", record=items.Item, cleanup="compact")
+SLOTS = Topic(
+    name="slots",
+    key="task/surface",
+    record=outcomes.SlotRecord,
+    partitions=VISITOR_PARTITIONS,
+    retention_ms=3 * DAY_MS,
+)
+METRICS = Topic(name="metrics", key="task", record=metrics.Metric, retention_ms=90 * DAY_MS)
+DRIFT = Topic(name="drift", key="task", record=metrics.DriftAlarm, retention_ms=365 * DAY_MS)
+RETRAIN = Topic(name="retrain", key="task", record=models.Retrain, retention_ms=365 * DAY_MS)
+MODELS = Topic(name="models", key="task", record=models.ModelPointer, cleanup="compact")
+MODEL_LOG = Topic(name="model_log", key="task", record=models.ModelLog, retention_ms=730 * DAY_MS)
+COMMANDS = Topic(name="commands", key="task", record=models.Command, retention_ms=90 * DAY_MS)
+WEIGHTS = Topic(name="weights", key="task/surface/role", record=models.Weights, cleanup="compact")
+ALERTS = Topic(name="alerts", key="alert_id", record=metrics.Alert, cleanup="compact")
+ERASURES = Topic(name="erasures", key="visitor_id", record=models.Erasure, cleanup="compact")
+PROGRESS = Topic(name="progress", key="process", record=watermarks.Progress, retention_ms=DAY_MS)
+
+_PLAIN = (
+    EVENTS,
+    EVENTS_VALID,
+    ITEMS,
+    REQUESTS,
+    PREDICTIONS,
+    OUTCOMES,
+    SLOTS,
+    METRICS,
+    DRIFT,
+    RETRAIN,
+    MODELS,
+    MODEL_LOG,
+    COMMANDS,
+    WEIGHTS,
+    ALERTS,
+    ERASURES,
+    PROGRESS,
+)
+
+
+def refused(topic: Topic) -> Topic:
+    """The dead-letter topic of a topic: refused bytes untouched, reason and origin in headers."""
+    return Topic(
+        name=topic.name + REFUSED_SUFFIX,
+        key=topic.key,
+        record=None,
+        retention_ms=28 * DAY_MS,
+        refused_from=topic.name,
+    )
+
+
+DEAD_LETTERS: tuple[Topic, ...] = tuple(
+    refused(topic) for topic in (EVENTS, ITEMS, REQUESTS, PREDICTIONS, COMMANDS)
+)
+ALL: tuple[Topic, ...] = (*_PLAIN, *DEAD_LETTERS)
+BY_NAME: dict[str, Topic] = {topic.name: topic for topic in ALL}
