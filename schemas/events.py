@@ -44,7 +44,9 @@ class EventHead(
     request_id: Id | None = None
 
 
-class ItemListViewed(EventHead, frozen=True, kw_only=True, omit_defaults=True, tag="view_item_list"):
+class ItemListViewed(
+    EventHead, frozen=True, kw_only=True, omit_defaults=True, tag="view_item_list"
+):
     """A list was shown to the shopper."""
 
     items: Items

@@ -7,7 +7,9 @@ import msgspec
 from schemas.events import Id, Millis
 
 RetrainState = Literal["proposed", "accepted", "suppressed", "training", "published", "failed"]
-RetrainKind = Literal["drift_input", "drift_error", "drift_label", "schedule", "manual", "bootstrap"]
+RetrainKind = Literal[
+    "drift_input", "drift_error", "drift_label", "schedule", "manual", "bootstrap"
+]
 
 
 class Retrain(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -70,7 +72,7 @@ class Probe(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What `manifest.json` of a model version says. Signed as bytes, in `manifest.sig` beside it."""
+    """What `manifest.json` of a version says; its bytes are signed in `manifest.sig` beside it."""
 
     task: str
     version: str
@@ -95,7 +97,12 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Publish(
-    msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="command", tag="publish"
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    omit_defaults=True,
+    tag_field="command",
+    tag="publish",
 ):
     """The trainer offers a version (or says that training failed, with `failed`)."""
 

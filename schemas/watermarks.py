@@ -23,7 +23,7 @@ class Watermark(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag
 class Progress(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """How far one process has come: topic `progress`, also its heartbeat when nothing moves.
 
-    `process` is its stable name (serving-1, shadow, streams.visitors, streams.tasks, trainer, sink).
+    `process` is its stable name (serving-1, shadow, streams.visitors, streams.tasks, sink, ...).
     `watermark_ms` is closed on all its partitions. `live` maps task to the model version in use,
     `challenger` likewise, `weights` maps "task/surface" to the weights version in use (tasks:
     published last). `in_flight` are retrain ids accepted and not finished.
