@@ -1,0 +1,261 @@
+"""Every Kafka client of the product is made here, with one set of options.
+
+Holds how producers and consumers are configured, how topics are made, and a reader that follows
+topics from their beginning. Knows no record: bytes in, bytes out.
+"""
+
+import time
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from confluent_kafka import (
+    Consumer,
+    KafkaError,
+    KafkaException,
+    Message,
+    Producer,
+    TopicPartition,
+)
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
+
+from core.settings import Settings
+from schemas import topics
+from schemas.errors import Unavailable
+from schemas.topics import Topic
+
+ANSWER_WITHIN_S = 15.0
+_COMMON: dict[str, Any] = {
+    "socket.nagle.disable": True,
+    "reconnect.backoff.ms": 50,
+    "reconnect.backoff.max.ms": 1_000,
+    "topic.metadata.refresh.sparse": True,
+    "log_level": 3,
+}
+# A record is 1 MB at most; a transaction's batch must fit with its headers.
+_MAX_MESSAGE_BYTES = 4_000_000
+
+
+def topic_name(settings: Settings, topic: Topic) -> str:
+    """The topic's name in Kafka under the prefix of these settings."""
+    return topic.full_name(settings.topic_prefix)
+
+
+def group_name(settings: Settings, short: str) -> str:
+    """The consumer group in Kafka: the topic prefix, then the short name.
+
+    >>> group_name(Settings(), "streams.visitors")
+    'shoploop.streams.visitors'
+    """
+    return settings.topic_prefix + short
+
+
+def producer(
+    settings: Settings, *, transactional_id: str | None = None, linger_ms: float = 1
+) -> Producer:
+    """An idempotent producer that places keys where Java's and Faust's partitioner do."""
+    options: dict[str, Any] = {
+        **_COMMON,
+        "bootstrap.servers": settings.kafka,
+        "enable.idempotence": True,
+        "acks": "all",
+        "compression.type": "lz4",
+        "partitioner": "murmur2_random",
+        "linger.ms": linger_ms,
+        "message.max.bytes": _MAX_MESSAGE_BYTES,
+        "queue.buffering.max.messages": 200_000,
+    }
+    if transactional_id is not None:
+        options["transactional.id"] = transactional_id
+        options["transaction.timeout.ms"] = 60_000
+    return Producer(options)
+
+
+def consumer(
+    settings: Settings, group: str | None, *, from_start: bool = True, **extra: Any
+) -> Consumer:
+    """A consumer of committed records that commits by hand only.
+
+    Args:
+        settings: where the broker is.
+        group: the full group name; None for one that assigns itself and never commits.
+        from_start: where to begin when the group has no offset.
+        extra: more librdkafka options, dots written as underscores.
+    """
+    options: dict[str, Any] = {
+        **_COMMON,
+        "bootstrap.servers": settings.kafka,
+        "group.id": group if group is not None else settings.topic_prefix + "unused",
+        "enable.auto.commit": False,
+        "enable.auto.offset.store": False,
+        "auto.offset.reset": "earliest" if from_start else "latest",
+        "isolation.level": "read_committed",
+        "fetch.wait.max.ms": 100,
+        "fetch.queue.backoff.ms": 5,
+        "session.timeout.ms": 10_000,
+        "heartbeat.interval.ms": 1_000,
+        "partition.assignment.strategy": "range",
+    }
+    options.update({name.replace("_", "."): value for name, value in extra.items()})
+    return Consumer(options)
+
+
+def ensure_topics(settings: Settings, wanted: Iterable[Topic] = topics.ALL) -> None:
+    """Creates the topics that are missing, with their partitions and retention.
+
+    Raises:
+        Unavailable: the broker did not answer or refused a topic.
+    """
+    admin = AdminClient({**_COMMON, "bootstrap.servers": settings.kafka})
+    try:
+        there = admin.list_topics(timeout=ANSWER_WITHIN_S).topics
+        missing = [
+            _new_topic(settings, topic)
+            for topic in wanted
+            if topic_name(settings, topic) not in there
+        ]
+        if not missing:
+            return
+        for name, future in admin.create_topics(
+            missing, operation_timeout=ANSWER_WITHIN_S, request_timeout=ANSWER_WITHIN_S
+        ).items():
+            _created(name, future)
+    except KafkaException as error:
+        raise Unavailable(f"Kafka at {settings.kafka}: {error}") from error
+
+
+def _created(name: str, future: Any) -> None:
+    try:
+        future.result(timeout=ANSWER_WITHIN_S)
+    except KafkaException as error:
+        if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+            raise Unavailable(f"topic {name} could not be created: {error}") from error
+
+
+def _new_topic(settings: Settings, topic: Topic) -> NewTopic:
+    config = {"cleanup.policy": topic.cleanup, "message.timestamp.type": "CreateTime"}
+    if topic.retention_ms is not None:
+        config["retention.ms"] = str(topic.retention_ms)
+    return NewTopic(topic_name(settings, topic), num_partitions=topic.partitions, config=config)
+
+
+def end_offsets(settings: Settings, client: Consumer, topic: Topic) -> dict[int, int]:
+    """The next offset of each partition of a topic, transaction markers counted.
+
+    Raises:
+        Unavailable: the broker did not answer.
+    """
+    name = topic_name(settings, topic)
+    try:
+        return {
+            number: client.get_watermark_offsets(
+                TopicPartition(name, number), timeout=ANSWER_WITHIN_S
+            )[1]
+            for number in range(topic.partitions)
+        }
+    except KafkaException as error:
+        raise Unavailable(f"end offsets of {name}: {error}") from error
+
+
+class Follower:
+    """Reads topics from their beginning (or from given offsets) without a group.
+
+    Several topics are read side by side; order holds within a partition only.
+
+    Args:
+        settings: where the broker is and what the topics are called.
+        followed: the topics.
+        start: next offset by (bare topic name, partition); the beginning where absent.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        followed: Sequence[Topic],
+        start: dict[tuple[str, int], int] | None = None,
+    ) -> None:
+        self._consumer = consumer(settings, None, enable_partition_eof=True)
+        self._bare = {topic_name(settings, topic): topic.name for topic in followed}
+        begin = start or {}
+        places = [
+            TopicPartition(topic_name(settings, topic), number, begin.get((topic.name, number), -2))
+            for topic in followed
+            for number in range(topic.partitions)
+        ]
+        self._behind = {(place.topic, place.partition) for place in places}
+        self._consumer.assign(places)
+
+    @property
+    def caught_up(self) -> bool:
+        """True once every partition has been read to its end at least once."""
+        return not self._behind
+
+    def poll(self, timeout_s: float, at_most: int = 2_000) -> list[tuple[str, Message]]:
+        """What has come, as (bare topic name, message); at once when there is something.
+
+        Raises:
+            Unavailable: the broker reported an error that does not pass by itself.
+        """
+        first = self._consumer.poll(timeout_s)
+        if first is None:
+            return []
+        rest = self._consumer.consume(at_most - 1, timeout=0) if at_most > 1 else []
+        found = []
+        for message in (first, *rest):
+            if self._usable(message):
+                found.append((self._bare[str(message.topic())], message))
+        return found
+
+    def catch_up(self, within_s: float) -> list[tuple[str, Message]]:
+        """Everything up to the ends of the topics.
+
+        Raises:
+            Unavailable: the ends were not reached in time.
+        """
+        deadline = time.monotonic() + within_s
+        found: list[tuple[str, Message]] = []
+        while not self.caught_up:
+            if time.monotonic() > deadline:
+                raise Unavailable(f"not read to the end within {within_s:.0f} s: {self._behind}")
+            found.extend(self.poll(0.2))
+        return found
+
+    def close(self) -> None:
+        """Leaves the broker."""
+        self._consumer.close()
+
+    def _usable(self, message: Message) -> bool:
+        error = message.error()
+        if error is None:
+            return True
+        if error.code() == KafkaError._PARTITION_EOF:
+            self._behind.discard((str(message.topic()), int(message.partition() or 0)))
+            return False
+        raise_if_lasting(error)
+        return False
+
+
+def raise_if_lasting(error: KafkaError) -> None:
+    """Returns for errors that librdkafka retries by itself.
+
+    Raises:
+        Unavailable: the error does not pass by itself.
+    """
+    if error.retriable() or error.code() in _PASSING:
+        return
+    raise Unavailable(f"Kafka: {error.str()}")
+
+
+_PASSING = frozenset(
+    {
+        KafkaError._TRANSPORT,
+        KafkaError._ALL_BROKERS_DOWN,
+        KafkaError._TIMED_OUT,
+        KafkaError._RESOLVE,
+        KafkaError._WAIT_COORD,
+        KafkaError.LEADER_NOT_AVAILABLE,
+        KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError.UNKNOWN_TOPIC_OR_PART,
+        KafkaError.REBALANCE_IN_PROGRESS,
+    }
+)
