@@ -1,0 +1,223 @@
+"""A model version as serving uses it: verified first, then an ONNX Runtime session and its files.
+
+Nothing here runs code from an artefact: JSON, and a graph of standard operators. It decides
+nothing; a version that fails a check is refused with the reason.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import numpy as np
+import onnxruntime
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from numpy.typing import NDArray
+from onnxruntime.capi import onnxruntime_pybind11_state as runtime_errors
+
+from adapters.artefacts import ArtefactStore
+from adapters.signing import is_signed
+from core.model_version import GRAPH, MANIFEST, RANKER, SIGNATURE, VOCABULARY, sha256
+from core.ranking import RankerWeights
+from core.sequence import SequenceScores, SequenceVocabulary
+from schemas.errors import RejectedModel
+from schemas.models import Manifest, Probe
+
+NEEDED_FILES = (GRAPH, VOCABULARY, RANKER)
+Floats = NDArray[np.float32]
+GRAPH_ERRORS = (
+    runtime_errors.Fail,
+    runtime_errors.InvalidArgument,
+    runtime_errors.InvalidGraph,
+    runtime_errors.InvalidProtobuf,
+    runtime_errors.NotImplemented,
+    runtime_errors.RuntimeException,
+    ValueError,
+)
+
+
+class RankerFile(msgspec.Struct, frozen=True, kw_only=True):
+    """One surface of `ranker.json`."""
+
+    names: list[str]
+    coef: list[float]
+    bias: float
+    version: str
+
+
+class SequenceGraph:
+    """An ONNX graph from tokens (batch, 50), int64, to logits (batch, V+1), on one thread."""
+
+    def __init__(self, graph: bytes) -> None:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        self._session = onnxruntime.InferenceSession(
+            graph, options, providers=["CPUExecutionProvider"]
+        )
+
+    def logits(self, tokens: NDArray[np.int64]) -> Floats:
+        """Raw scores, shape (batch, V+1); column 0 has no meaning."""
+        return np.asarray(self._session.run(["logits"], {"history": tokens})[0], np.float32)
+
+
+@dataclass(frozen=True)
+class LoadedVersion:
+    """One verified version, ready to answer; `index` gives an item's column, from 1."""
+
+    version: str
+    manifest: Manifest
+    vocabulary: list[str]
+    index: dict[str, int]
+    ranker: dict[str, RankerWeights]
+    words: SequenceVocabulary
+    graph: SequenceGraph
+
+    def score(self, histories: Sequence[Sequence[str]]) -> Floats:
+        """Log-probabilities of the next item, shape (batch, V+1); column 0 is minus infinity.
+
+        Histories are newest last; items that the vocabulary does not know are dropped.
+        """
+        if not histories:
+            return np.zeros((0, len(self.vocabulary) + 1), np.float32)
+        tokens = np.stack([self.words.encode(history) for history in histories])
+        return log_probabilities(self.graph.logits(tokens))
+
+    def sequences(self, histories: Sequence[Sequence[str]]) -> list[SequenceScores]:
+        """The same as `core.candidates.gather` takes it, one per history."""
+        return [SequenceScores(row[1:], self.words) for row in self.score(histories)]
+
+
+def log_probabilities(logits: Floats) -> Floats:
+    """Log-softmax over columns 1 to V, shape (batch, V+1); column 0 becomes minus infinity."""
+    known = logits[:, 1:]
+    top = known.max(axis=1, keepdims=True)
+    shifted = known - top
+    result = np.full_like(logits, -np.inf)
+    result[:, 1:] = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    return result
+
+
+def load_version(
+    store: ArtefactStore,
+    task: str,
+    version: str,
+    verify_key: Ed25519PublicKey,
+    feature_schema: str,
+) -> LoadedVersion:
+    """The version, after signature, digests, schema hash and probe have been verified.
+
+    Raises RejectedModel with reason missing_file, unsigned, bad_signature, malformed_manifest,
+    digest_mismatch, schema_mismatch, malformed_file or wrong_answers.
+    """
+    manifest = load_manifest(store, task, version, verify_key)
+    if manifest.feature_schema != feature_schema:
+        raise RejectedModel(
+            "schema_mismatch",
+            f"{version} was trained on feature schema {manifest.feature_schema}, "
+            f"this process computes {feature_schema}",
+        )
+    files = _verified_files(store, manifest)
+    vocabulary = _decode(files, VOCABULARY, list[str])
+    if len(vocabulary) != manifest.vocabulary_size:
+        raise RejectedModel("malformed_file", f"{version}: {VOCABULARY} has another size")
+    ranker = _decode(files, RANKER, dict[str, RankerFile])
+    graph = _probed_graph(files[GRAPH], manifest)
+    words = SequenceVocabulary(vocabulary)
+    return LoadedVersion(
+        version=version,
+        manifest=manifest,
+        vocabulary=vocabulary,
+        index={item: column + 1 for item, column in words.index.items()},
+        ranker={surface: _weights(file) for surface, file in ranker.items()},
+        words=words,
+        graph=graph,
+    )
+
+
+def load_manifest(
+    store: ArtefactStore, task: str, version: str, verify_key: Ed25519PublicKey
+) -> Manifest:
+    """The manifest of a version once its signature holds; raises RejectedModel as above."""
+    data = store.get(task, version, MANIFEST)
+    try:
+        signature = store.get(task, version, SIGNATURE)
+    except RejectedModel as error:
+        raise RejectedModel("unsigned", f"{task}/{version} has no {SIGNATURE}") from error
+    if not is_signed(verify_key, data, signature):
+        raise RejectedModel("bad_signature", f"the signature of {task}/{version} does not hold")
+    try:
+        manifest = msgspec.json.decode(data, type=Manifest)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise RejectedModel("malformed_manifest", f"{task}/{version}: {error}") from error
+    if (manifest.task, manifest.version) != (task, version):
+        raise RejectedModel(
+            "malformed_manifest",
+            f"{task}/{version} holds the manifest of {manifest.task}/{manifest.version}",
+        )
+    return manifest
+
+
+def probe_difference(graph: SequenceGraph, probe: Probe) -> float:
+    """The largest absolute difference to the expected logits; infinite when shapes differ.
+
+    An expected row holds the first columns of the answer, as many as it has.
+    """
+    if not probe.histories or len(probe.histories) != len(probe.outputs):
+        return float("inf")
+    answers = graph.logits(np.asarray(probe.histories, np.int64))
+    worst = 0.0
+    for answer, expected in zip(answers, probe.outputs, strict=True):
+        if not 0 < len(expected) <= len(answer):
+            return float("inf")
+        difference = np.abs(answer[: len(expected)] - np.asarray(expected, np.float32)).max()
+        worst = max(worst, float(difference)) if np.isfinite(difference) else float("inf")
+    return worst
+
+
+def _verified_files(store: ArtefactStore, manifest: Manifest) -> dict[str, bytes]:
+    listed = {entry.path for entry in manifest.files}
+    for name in NEEDED_FILES:
+        if name not in listed:
+            raise RejectedModel("missing_file", f"{manifest.version} does not list {name}")
+    files: dict[str, bytes] = {}
+    for entry in manifest.files:
+        data = store.get(manifest.task, manifest.version, entry.path)
+        if len(data) != entry.size_bytes or sha256(data) != entry.sha256:
+            raise RejectedModel(
+                "digest_mismatch", f"{manifest.version}/{entry.path} is not what was signed"
+            )
+        files[entry.path] = data
+    return files
+
+
+def _decode(files: dict[str, bytes], name: str, kind: Any) -> Any:
+    try:
+        return msgspec.json.decode(files[name], type=kind)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise RejectedModel("malformed_file", f"{name}: {error}") from error
+
+
+def _weights(file: RankerFile) -> RankerWeights:
+    return RankerWeights(
+        names=tuple(file.names),
+        coef=np.asarray(file.coef, np.float64),
+        bias=file.bias,
+        version=file.version,
+    )
+
+
+def _probed_graph(data: bytes, manifest: Manifest) -> SequenceGraph:
+    try:
+        graph = SequenceGraph(data)
+        difference = probe_difference(graph, manifest.probe)
+    except GRAPH_ERRORS as error:
+        raise RejectedModel("wrong_answers", f"{manifest.version}: {error}") from error
+    if difference > manifest.probe.tolerance:
+        raise RejectedModel(
+            "wrong_answers",
+            f"{manifest.version} answers its probe {difference:.2g} off, "
+            f"at most {manifest.probe.tolerance:.2g}",
+        )
+    return graph
