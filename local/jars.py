@@ -60,7 +60,7 @@ def read_lock(path: Path = LOCK) -> tuple[Jar, ...]:
     """The jars of the lock file, in its order.
 
     Raises:
-        BadSettings: the file is missing or a line does not read `group:artifact:version sha256 size`.
+        BadSettings: the file is missing, or a line is not `group:artifact:version sha256 size`.
     """
     try:
         text = path.read_text(encoding="utf-8")
