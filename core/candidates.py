@@ -1,0 +1,138 @@
+"""Candidates for one request, gathered from every source, with their features.
+
+Sources: the visitor's own items, co-occurrence, recency popularity, the sequence model. It reads
+the state and changes nothing in it; ranking is in `core/ranking.py`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core import features
+from core.catalogue import Rows
+from core.sequence import SequenceScores
+from core.shop_state import ShopState
+from core.visitor_history import VisitorHistory
+
+DISCOVER = "discover"
+OWN, COOCCURRENCE, POPULARITY, SEQUENCE = 1, 2, 4, 8
+SOURCE_NAMES = {OWN: "own", COOCCURRENCE: "cooccurrence", POPULARITY: "popularity"} | {
+    SEQUENCE: "sequence"
+}
+TAKEN = {OWN: 80, COOCCURRENCE: 60, POPULARITY: 40, SEQUENCE: 60}
+"""How many candidates each source may bring."""
+
+COOCCURRENCE_HISTORY = 100
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Ask:
+    """One question: who asks, where, when, how many; `discover` wants items never bought."""
+
+    visitor_id: str
+    surface: str
+    now_ms: int
+    k: int = 10
+    history: tuple[str, ...] | None = None
+    exclude: frozenset[str] = field(default_factory=frozenset)
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Items (n), their features (n, F) and a bit per source that brought them (n,)."""
+
+    item_ids: list[str]
+    features: Floats
+    sources: NDArray[np.uint8]
+
+
+def gather(state: ShopState, ask: Ask, sequence: SequenceScores | None) -> Candidates:
+    """The union of what the sources bring, without what the request rules out."""
+    visitor = visitor_of(state, ask)
+    allowed = allowed_rows(state, ask, visitor)
+    related = related_scores(state, visitor)
+    log_probs = _by_row(state, sequence) if sequence is not None else None
+    mask = np.zeros(len(state.catalogue), np.uint8)
+    week = state.popularity.window(ask.now_ms, 7)[: len(mask)]
+    _mark(mask, OWN, _own_values(visitor, len(mask)), allowed)
+    _mark(mask, COOCCURRENCE, related, allowed)
+    _mark(mask, POPULARITY, week, allowed)
+    if log_probs is not None:
+        _mark(mask, SEQUENCE, np.exp(log_probs), allowed)
+    rows = np.flatnonzero(mask)
+    signals = features.Signals(rows, related[rows], None if log_probs is None else log_probs[rows])
+    return Candidates(
+        item_ids=[state.catalogue.item_ids[row] for row in rows],
+        features=features.compute(state, visitor, ask.now_ms, signals),
+        sources=mask[rows],
+    )
+
+
+def visitor_of(state: ShopState, ask: Ask) -> VisitorHistory:
+    """The history a request is answered from: its own override, the visitor's, or an empty one."""
+    if ask.history is None:
+        return state.visitors.get(ask.visitor_id) or VisitorHistory()
+    visitor = VisitorHistory()
+    counts = Counter(item for item in ask.history if item in state.catalogue.row_of)
+    rows = state.catalogue.rows(list(counts))
+    if len(rows):
+        visitor.add(rows, 1.0, True, ask.now_ms)
+        visitor.counts = np.array(list(counts.values()), np.float32)
+    return visitor
+
+
+def allowed_rows(state: ShopState, ask: Ask, visitor: VisitorHistory) -> NDArray[np.bool_]:
+    """Which catalogue rows this request may be shown, shape (len(catalogue),)."""
+    allowed = state.catalogue.available[: len(state.catalogue)].copy()
+    if ask.surface == DISCOVER:
+        allowed[visitor.bought_rows()] = False
+    row_of = state.catalogue.row_of
+    allowed[[row_of[item] for item in ask.exclude if item in row_of]] = False
+    return allowed
+
+
+def related_scores(state: ShopState, visitor: VisitorHistory) -> Floats:
+    """Co-occurrence with the visitor's newest items, weighted by count, shape (catalogue,)."""
+    rows, counts = visitor.rows, visitor.counts
+    if len(rows) > COOCCURRENCE_HISTORY:
+        newest = np.sort(np.argsort(-visitor.last_ms, kind="stable")[:COOCCURRENCE_HISTORY])
+        rows, counts = rows[newest], counts[newest]
+    return state.cooccurrence_scores(rows, counts)
+
+
+def top_rows(values: Floats, n: int) -> Rows:
+    """Rows of the n largest values above zero, largest first, ties by row."""
+    if len(values) > n:
+        part = np.argpartition(-values, n)[:n]
+        part = np.flatnonzero(values >= values[part].min())
+    else:
+        part = np.arange(len(values))
+    best = part[np.argsort(-values[part], kind="stable")][:n]
+    return np.asarray(best[values[best] > 0], np.int64)
+
+
+def _mark(mask: NDArray[np.uint8], source: int, values: Floats, allowed: NDArray[np.bool_]) -> None:
+    mask[top_rows(values * allowed, TAKEN[source])] |= source
+
+
+def _own_values(visitor: VisitorHistory, size: int) -> Floats:
+    values = np.zeros(size, np.float32)
+    if len(visitor.rows):
+        age = (visitor.newest_ms - visitor.last_ms).astype(np.float64)
+        values[visitor.rows] = visitor.counts + 1.0 / (1.0 + age)
+    return values
+
+
+def _by_row(state: ShopState, sequence: SequenceScores) -> Floats:
+    """Log-probabilities by catalogue row; minus infinity where the model has no say."""
+    rows = state.vocabulary_rows(sequence.vocabulary)
+    known = rows >= 0
+    values = np.full(len(state.catalogue), -np.inf, np.float32)
+    values[rows[known]] = sequence.log_probs[known]
+    return values

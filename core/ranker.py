@@ -1,0 +1,151 @@
+"""The online ranker: logistic regression over logged feature snapshots, one step per request.
+
+River supplies the loss and the optimiser; rows come as arrays because a request's slots are
+learned together (one AdaGrad step on their mean gradient). It predicts before it learns, so its log
+loss is prequential. It knows no topics, versions in force or time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from river import optim
+
+from core.features import FEATURE_NAMES
+from core.ranking import RankerWeights
+
+LEARNING_RATE = 0.02
+START_SQUARES = 0.05
+MAX_COEFFICIENT = 50.0
+
+Matrix = NDArray[np.float32]
+Vector = NDArray[np.float64]
+
+
+@dataclass
+class Progress:
+    """Prequential log loss: every row is judged before it is learned from."""
+
+    rows: float = 0.0
+    loss_sum: float = 0.0
+
+    @property
+    def log_loss(self) -> float:
+        """Weighted mean log loss so far, 0 before the first row."""
+        return self.loss_sum / self.rows if self.rows else 0.0
+
+
+class OnlineRanker:
+    """Weights that follow the labels; created from weights that were fitted offline."""
+
+    def __init__(self, names: tuple[str, ...] = FEATURE_NAMES) -> None:
+        self.names = names
+        self.progress = Progress()
+        self.steps = 0
+        self._loss = optim.losses.Log()
+        self._optimizer = optim.AdaGrad(LEARNING_RATE)
+        self._weights: dict[Any, float] = dict.fromkeys(("bias", *names), 0.0)
+        for name in self._weights:
+            self._optimizer.g2[name] = START_SQUARES
+
+    @classmethod
+    def from_weights(cls, weights: RankerWeights) -> OnlineRanker:
+        """A ranker that starts at these weights and has learned nothing since."""
+        ranker = cls(weights.names)
+        ranker._weights.update(zip(weights.names, weights.coef.tolist(), strict=True))
+        ranker._weights["bias"] = float(weights.bias)
+        return ranker
+
+    def learn(self, features: Matrix, labels: Vector, weights: Vector | None = None) -> None:
+        """Judges the rows of one request, shape (n, F), then takes one step on them."""
+        if not len(labels):
+            return
+        row_weights = np.ones(len(labels)) if weights is None else weights
+        rows = features.astype(np.float64)
+        log_odds = rows @ self._coef() + self._weights["bias"]
+        self._judge(log_odds, labels, row_weights)
+        gradient = self._loss.gradient(labels, log_odds) * row_weights / len(labels)
+        steps = np.concatenate([[gradient.sum()], gradient @ rows]).tolist()
+        self._optimizer.step(w=self._weights, g=dict(zip(self._weights, steps, strict=True)))
+        self.steps += 1
+
+    def weights(self, version: str) -> RankerWeights:
+        """The weights as they are now, under a version name."""
+        return RankerWeights(self.names, self._coef(), self._weights["bias"], version)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything needed to go on exactly where this ranker is, as plain JSON values."""
+        return {
+            "names": list(self.names),
+            "weights": dict(self._weights),
+            "squares": {name: self._optimizer.g2[name] for name in self._weights},
+            "steps": self.steps,
+            "rows": self.progress.rows,
+            "loss_sum": self.progress.loss_sum,
+        }
+
+    @classmethod
+    def from_dict(cls, saved: dict[str, Any]) -> OnlineRanker:
+        """The ranker that `to_dict` described."""
+        ranker = cls(tuple(saved["names"]))
+        ranker._weights = dict(saved["weights"])
+        ranker._optimizer.g2.update(saved["squares"])
+        ranker._optimizer.n_iterations = ranker.steps = int(saved["steps"])
+        ranker.progress = Progress(saved["rows"], saved["loss_sum"])
+        return ranker
+
+    def _coef(self) -> Vector:
+        return np.fromiter((self._weights[name] for name in self.names), np.float64)
+
+    def _judge(self, log_odds: Vector, labels: Vector, weights: Vector) -> None:
+        losses = np.logaddexp(0.0, log_odds) - labels * log_odds
+        self.progress.rows += float(weights.sum())
+        self.progress.loss_sum += float(losses @ weights)
+
+
+def fit_initial(
+    features: Matrix, labels: Vector, version: str, ridge: float = 1.0
+) -> RankerWeights:
+    """Weights at the penalised maximum likelihood of logged slots, by Newton's method.
+
+    *Source:* Hastie, Tibshirani, Friedman, The Elements of Statistical Learning, 4.4.1.
+    """
+    rows = np.column_stack([np.ones(len(labels)), features.astype(np.float64)])
+    penalty = np.full(rows.shape[1], ridge)
+    penalty[0] = 1e-6
+    beta = np.zeros(rows.shape[1])
+    for _ in range(25):
+        chance = 1.0 / (1.0 + np.exp(-(rows @ beta)))
+        slope = rows.T @ (chance - labels) + penalty * beta
+        curve = (rows * (chance * (1 - chance))[:, None]).T @ rows + np.diag(penalty)
+        step = np.linalg.solve(curve, slope)
+        beta -= step
+        if float(np.abs(step).max()) < 1e-8:
+            break
+    return RankerWeights(FEATURE_NAMES, beta[1:], float(beta[0]), version)
+
+
+def bounded(weights: RankerWeights, probe: Matrix | None = None) -> str | None:
+    """Why these weights must not be served, or None.
+
+    The probe is feature rows (n, F) on which log-odds must stay within what float math can order.
+
+    >>> bad = RankerWeights(FEATURE_NAMES, np.full(len(FEATURE_NAMES), np.nan), 0.0, "w1")
+    >>> bounded(bad)
+    'weights w1 hold a value that is not finite'
+    """
+    if weights.names != FEATURE_NAMES or weights.coef.shape != (len(FEATURE_NAMES),):
+        return f"weights {weights.version} name other features than this code computes"
+    if not (np.isfinite(weights.coef).all() and np.isfinite(weights.bias)):
+        return f"weights {weights.version} hold a value that is not finite"
+    largest = max(float(np.abs(weights.coef).max()), abs(weights.bias))
+    if largest > MAX_COEFFICIENT:
+        return f"weights {weights.version} reach {largest:.1f}, above {MAX_COEFFICIENT:.0f}"
+    if probe is not None:
+        log_odds = probe.astype(np.float64) @ weights.coef + weights.bias
+        if not len(log_odds) or float(np.ptp(log_odds)) < 1e-9:
+            return f"weights {weights.version} score every probe row alike"
+    return None

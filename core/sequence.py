@@ -1,0 +1,47 @@
+"""What a sequence model says about one request, and the vocabulary it says it over.
+
+Token 0 is padding, token `i + 1` is the vocabulary's item `i`; scores have no padding column.
+It knows no model and no runtime.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+HISTORY_LENGTH = 50
+
+
+class SequenceVocabulary:
+    """The items a model version can score, in the order of its output columns.
+
+    >>> SequenceVocabulary(["a", "b"]).encode(["b", "unknown", "a"])[-3:].tolist()
+    [0, 2, 1]
+    """
+
+    def __init__(self, item_ids: Sequence[str]) -> None:
+        self.item_ids: tuple[str, ...] = tuple(item_ids)
+        self.index: dict[str, int] = {item: i for i, item in enumerate(self.item_ids)}
+
+    def __len__(self) -> int:
+        return len(self.item_ids)
+
+    def encode(self, history: Sequence[str]) -> NDArray[np.int64]:
+        """Tokens of the newest known items, newest last, padded in front, shape (50,)."""
+        tokens = [self.index[item] + 1 for item in history if item in self.index]
+        tokens = tokens[-HISTORY_LENGTH:]
+        encoded = np.zeros(HISTORY_LENGTH, np.int64)
+        if tokens:
+            encoded[-len(tokens) :] = tokens
+        return encoded
+
+
+@dataclass(frozen=True)
+class SequenceScores:
+    """Log-probabilities of the next item over a vocabulary, shape (V,), float32."""
+
+    log_probs: NDArray[np.float32]
+    vocabulary: SequenceVocabulary
