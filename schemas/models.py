@@ -104,7 +104,11 @@ class Publish(
     tag_field="command",
     tag="publish",
 ):
-    """The trainer offers a version (or says that training failed, with `failed`)."""
+    """The trainer offers a version (or says that training failed, with `failed`).
+
+    `ranker` holds the version's own ranker weights, one per surface (those of its ranker.json);
+    `data_until_ms` is the manifest's.
+    """
 
     command_id: Id
     task: Id
@@ -114,6 +118,8 @@ class Publish(
     manifest_sha256: str = ""
     gate: Gate = Gate(passed=False)
     failed: str | None = None
+    ranker: list["Weights"] = []
+    data_until_ms: int = 0
 
 
 class Order(
