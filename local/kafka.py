@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Self
 
 from local import jars
-from local.child import Child, Spec, accepts
+from local.child import Child, Spec, accepts, refuse_taken_port
 from schemas.errors import BadSettings, Unavailable
 
 PORT = 19092
@@ -77,9 +77,11 @@ class EmbeddedKafka:
         """What a supervisor runs; fetches jars and formats the directory where that is needed.
 
         Raises:
-            BadSettings: a jar is not the locked one, or there is no Java.
+            BadSettings: a port is taken, a jar is not the locked one, or there is no Java.
             Unavailable: a jar cannot be fetched, or the directory cannot be formatted.
         """
+        for port in (self.port, self.controller_port):
+            refuse_taken_port("kafka", port)
         java = [java_program(), *_JVM_FLAGS, "-cp", _class_path(self._refetch)]
         properties = self._write_properties()
         self._format(java, properties)
