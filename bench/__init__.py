@@ -1,0 +1,1 @@
+"""Measurements: each answers one question about quality or speed and prints one JSON line."""

@@ -1,0 +1,1 @@
+"""The trainer process: from a retrain event to a published model version."""

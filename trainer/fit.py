@@ -1,0 +1,176 @@
+"""Fits the sequence model to visitors' sessions; the same seed and input give the same model.
+
+Items of one session are a set: their order is drawn anew each epoch, and what a place predicts is
+drawn from the rest of its session and the next one. It reads and writes nothing.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from core.item_text import text_vectors
+from core.sequence import SequenceVocabulary
+from trainer.model import SequenceNetwork, ServedNetwork, Shape
+from trainer.windows import VisitorSessions, Windows, draw_windows, flatten
+
+SAMPLED_ABOVE = 20_000
+SAMPLED_NEGATIVES = 4_096
+
+
+@dataclass(frozen=True)
+class Parent:
+    """A trained model to start from; its items are matched by id."""
+
+    vocabulary: tuple[str, ...]
+    tensors: dict[str, NDArray[np.float32]]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Hyper-parameters of one fit; a manifest records them."""
+
+    shape: Shape = field(default_factory=Shape)
+    epochs: int = 12
+    time_budget_s: float | None = None
+    batch_rows: int = 32
+    learning_rate: float = 3e-3
+    repeat_weight: float = 0.5
+    seed: int = 0
+    threads: int = 2
+
+
+@dataclass(frozen=True)
+class SequenceModel:
+    """A fitted network, its vocabulary and what fitting it took."""
+
+    vocabulary: SequenceVocabulary
+    network: SequenceNetwork
+    losses: tuple[float, ...]
+    wall_s: float
+
+    def served(self) -> ServedNetwork:
+        """The module to export or score with, in evaluation mode."""
+        return ServedNetwork(self.network.eval()).eval()
+
+    def log_probs(self, histories: Sequence[Sequence[str]]) -> NDArray[np.float32]:
+        """Scores of histories of item ids, newest last, shape (len(histories), V)."""
+        tokens = np.stack([self.vocabulary.encode(history) for history in histories])
+        with torch.no_grad():
+            scored: NDArray[np.float32] = self.served()(torch.from_numpy(tokens)).numpy()
+        return scored
+
+    def as_parent(self) -> Parent:
+        """What the next version starts from."""
+        tensors = {n: t.detach().numpy().copy() for n, t in self.network.state_dict().items()}
+        return Parent(self.vocabulary.item_ids, tensors)
+
+
+def fit(
+    visitors: Sequence[VisitorSessions],
+    vocabulary: SequenceVocabulary,
+    titles: Sequence[str],
+    recipe: Recipe,
+    parent: Parent | None = None,
+) -> SequenceModel:
+    """Trains on the visitors' sessions, from the parent's weights if there is one.
+
+    A time budget ends training after the epoch that exceeds it, and makes the result depend on the
+    machine; without one the result depends on the arguments alone.
+    """
+    started = time.perf_counter()
+    torch.manual_seed(recipe.seed)
+    torch.set_num_threads(recipe.threads)
+    random = np.random.default_rng(recipe.seed)
+    network = SequenceNetwork(torch.from_numpy(text_vectors(titles)), recipe.shape)
+    if parent is not None:
+        _inherit(network, vocabulary, parent)
+    flat = flatten(visitors, vocabulary)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=recipe.learning_rate, weight_decay=0.01)
+    losses: list[float] = []
+    for epoch in range(recipe.epochs):
+        optimizer.param_groups[0]["lr"] = _rate(recipe, epoch)
+        windows = draw_windows(flat, random, recipe.repeat_weight)
+        losses.append(_epoch(network, optimizer, windows, random, recipe.batch_rows))
+        if recipe.time_budget_s and time.perf_counter() - started > recipe.time_budget_s:
+            break
+    wall_s = time.perf_counter() - started
+    return SequenceModel(vocabulary, network.eval(), tuple(losses), wall_s)
+
+
+def _rate(recipe: Recipe, epoch: int) -> float:
+    """Falls linearly to a tenth over the epochs."""
+    left = 1.0 - epoch / max(recipe.epochs, 1)
+    return recipe.learning_rate * (0.1 + 0.9 * left)
+
+
+def _epoch(
+    network: SequenceNetwork,
+    optimizer: torch.optim.Optimizer,
+    windows: Windows,
+    random: np.random.Generator,
+    batch_rows: int,
+) -> float:
+    """One pass over the windows in a drawn order; returns the mean loss."""
+    network.train()
+    total, weight = 0.0, 0.0
+    order = random.permutation(len(windows.tokens))
+    for start in range(0, len(order), batch_rows):
+        rows = order[start : start + batch_rows]
+        loss, batch_weight = _loss(network, windows, rows)
+        optimizer.zero_grad()
+        (loss / batch_weight).backward()
+        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        optimizer.step()
+        total += float(loss.detach())
+        weight += batch_weight
+    return total / max(weight, 1.0)
+
+
+def _loss(
+    network: SequenceNetwork, windows: Windows, rows: NDArray[np.int64]
+) -> tuple[torch.Tensor, float]:
+    """Weighted cross-entropy summed over the places that predict something, and their weight."""
+    tokens = windows.tokens[rows]
+    width = int((tokens > 0).sum(axis=1).max())  # rows are padded in front: drop shared padding
+    weights = torch.from_numpy(windows.weights[rows][:, -width:])
+    table = network.item_table()
+    hidden = network.hidden(torch.from_numpy(tokens[:, -width:]), table)
+    used = weights > 0
+    targets = torch.from_numpy(windows.targets[rows][:, -width:])[used]
+    losses = _cross_entropy(network, hidden[used], table, targets)
+    return (losses * weights[used]).sum(), float(weights.sum())
+
+
+def _cross_entropy(
+    network: SequenceNetwork, hidden: torch.Tensor, table: torch.Tensor, targets: torch.Tensor
+) -> torch.Tensor:
+    """Cross-entropy per place, mean over its targets; a large catalogue is sampled per batch."""
+    kept = None
+    if len(table) > SAMPLED_ABOVE:
+        drawn = torch.randint(len(table), (SAMPLED_NEGATIVES,))
+        kept = torch.unique(torch.cat([targets.flatten(), drawn]))
+        targets = torch.searchsorted(kept, targets)
+    rows, bias = (
+        (table, network.item_bias) if kept is None else (table[kept], network.item_bias[kept])
+    )
+    logits = hidden @ rows.T + bias
+    return torch.logsumexp(logits, dim=1) - logits.gather(1, targets).mean(dim=1)
+
+
+def _inherit(network: SequenceNetwork, vocabulary: SequenceVocabulary, parent: Parent) -> None:
+    """Copies the parent's weights; items it did not know start from their text alone."""
+    tensors = {name: torch.from_numpy(value) for name, value in parent.tensors.items()}
+    old_index = {item: i for i, item in enumerate(parent.vocabulary)}
+    shared = [(i, old_index[v]) for i, v in enumerate(vocabulary.item_ids) if v in old_index]
+    new, old = (torch.tensor([pair[side] for pair in shared]) for side in (0, 1))
+    for name in ("item_embedding", "item_bias"):
+        values = torch.zeros_like(network.get_parameter(name))
+        values[new] = tensors[name][old]
+        tensors[name] = values
+    network.load_state_dict(tensors)

@@ -1,0 +1,106 @@
+"""The sequence model: a small causal transformer that scores the whole catalogue.
+
+An item's embedding is its own vector plus a projection of its title's hashed text, so an item
+without a single sale scores from its text. Order counts only by distance, through a learned bias
+per head: a basket is a set and rows start anywhere. It reads no files and trains nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from core.item_text import TEXT_WIDTH
+from core.sequence import HISTORY_LENGTH
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Sizes of the network; part of a version's hyper-parameters."""
+
+    width: int = 64
+    layers: int = 1
+    heads: int = 2
+    dropout: float = 0.2
+
+
+class Block(nn.Module):
+    """Pre-norm self-attention and feed-forward; attention is biased by distance."""
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.heads = shape.heads
+        self.norm_attention = nn.LayerNorm(shape.width)
+        self.norm_feed = nn.LayerNorm(shape.width)
+        self.query_key_value = nn.Linear(shape.width, 3 * shape.width)
+        self.out = nn.Linear(shape.width, shape.width)
+        self.feed = nn.Sequential(
+            nn.Linear(shape.width, 2 * shape.width),
+            nn.GELU(),
+            nn.Linear(2 * shape.width, shape.width),
+        )
+        self.distance_bias = nn.Parameter(torch.zeros(shape.heads, HISTORY_LENGTH))
+        self.dropout = nn.Dropout(shape.dropout)
+
+    def forward(self, x: Tensor, mask: Tensor, distance: Tensor) -> Tensor:
+        """Hidden states (B, T, D) to (B, T, D); `mask` (B, 1, T, T) is added to the logits."""
+        batch, length, width = x.shape
+        split = self.query_key_value(self.norm_attention(x)).view(
+            batch, length, 3, self.heads, width // self.heads
+        )
+        query, key, value = split.permute(2, 0, 3, 1, 4).unbind(0)  # each (B, H, T, D / H)
+        logits = query @ key.transpose(-2, -1) / (width // self.heads) ** 0.5
+        weights = torch.softmax(logits + self.distance_bias[:, distance] + mask, dim=-1)
+        mixed = (weights @ value).transpose(1, 2).reshape(batch, length, width)
+        x = x + self.dropout(self.out(mixed))
+        return x + self.dropout(self.feed(self.norm_feed(x)))
+
+
+class SequenceNetwork(nn.Module):
+    """Histories in, hidden states or log-probabilities over the vocabulary out."""
+
+    def __init__(self, text: Tensor, shape: Shape) -> None:
+        super().__init__()
+        self.item_embedding = nn.Parameter(torch.randn(len(text), shape.width) * 0.02)
+        self.item_bias = nn.Parameter(torch.zeros(len(text)))
+        self.text_projection = nn.Linear(TEXT_WIDTH, shape.width, bias=False)
+        self.blocks = nn.ModuleList(Block(shape) for _ in range(shape.layers))
+        self.norm = nn.LayerNorm(shape.width)
+        self.dropout = nn.Dropout(shape.dropout)
+        self.register_buffer("text", text, persistent=False)
+        place = torch.arange(HISTORY_LENGTH)
+        distance = (place[:, None] - place[None, :]).clamp(min=0)
+        self.register_buffer("distance", distance, persistent=False)
+        self.register_buffer("future", place[None, :] > place[:, None], persistent=False)
+        nn.init.normal_(self.text_projection.weight, std=0.02)
+
+    def item_table(self) -> Tensor:
+        """Embedding of every vocabulary item, shape (V, D)."""
+        return self.item_embedding + self.text_projection(self.text)
+
+    def hidden(self, tokens: Tensor, table: Tensor) -> Tensor:
+        """Hidden state after each token, (B, T) to (B, T, D); token 0 is padding."""
+        padded = torch.cat([torch.zeros_like(table[:1]), table])
+        x = self.dropout(padded[tokens] * table.shape[1] ** 0.5)
+        length = tokens.shape[1]
+        hidden = self.future[:length, :length] | (tokens == 0)[:, None, None, :]
+        mask = hidden.to(x.dtype) * -1e4
+        for block in self.blocks:
+            x = block(x, mask, self.distance[:length, :length])
+        return self.norm(x)
+
+
+class ServedNetwork(nn.Module):
+    """What is exported: the item table is a constant and only the last place is scored."""
+
+    def __init__(self, network: SequenceNetwork) -> None:
+        super().__init__()
+        self.network = network
+        self.register_buffer("table", network.item_table().detach().clone())
+
+    def forward(self, history: Tensor) -> Tensor:
+        """Tokens (B, 50) int64, padded in front with 0, to log-probabilities (B, V) float32."""
+        last = self.network.hidden(history, self.table)[:, -1]
+        return torch.log_softmax(last @ self.table.T + self.network.item_bias, dim=-1)
