@@ -1,0 +1,108 @@
+"""What followed each answer of a replay, kept apart from the streams' own join.
+
+Holds the baskets of open requests and, once their window has passed, one judged request with the
+lists of every policy. Judging: design section 10 (hit, recall; `discover` on new items only).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+
+import msgspec
+
+from core.replay_plan import Ask
+
+NEW_ITEMS_ONLY = "discover"
+
+
+class JudgedRequest(msgspec.Struct):
+    """One request: the lists given for it and what was bought in its window."""
+
+    request_id: str
+    visitor_id: str
+    surface: str
+    session_id: str | None
+    served_at_ms: int
+    bought_before: frozenset[str]
+    lists: dict[str, list[str]] = {}
+    basket: set[str] = set()
+    new_basket: set[str] = set()
+
+    @property
+    def wanted(self) -> set[str]:
+        """The items that count on this surface; empty when the request is not counted."""
+        return self.new_basket if self.surface == NEW_ITEMS_ONLY else self.basket
+
+
+class Judge:
+    """Open requests, in the order asked; purchases come in event-time order."""
+
+    def __init__(self, window_ms: int) -> None:
+        self._window_ms = window_ms
+        self._bought: dict[str, set[str]] = {}
+        self._open: deque[JudgedRequest] = deque()
+        self._by_request: dict[str, JudgedRequest] = {}
+        self._by_visitor: dict[str, list[JudgedRequest]] = {}
+
+    def ask(self, ask: Ask, surfaces: Sequence[str]) -> None:
+        """Opens one request per surface; call it before the purchases that follow the ask."""
+        before = frozenset(self._bought.get(ask.visitor_id, ()))
+        for surface in surfaces:
+            request = JudgedRequest(
+                request_id=ask.request_ids[surface],
+                visitor_id=ask.visitor_id,
+                surface=surface,
+                session_id=ask.session_id,
+                served_at_ms=ask.as_of_ms,
+                bought_before=before,
+            )
+            self._open.append(request)
+            self._by_request[request.request_id] = request
+            self._by_visitor.setdefault(ask.visitor_id, []).append(request)
+
+    def answer(self, request_id: str, policy: str, item_ids: list[str]) -> None:
+        """Notes the list a policy gave; the first one stands."""
+        request = self._by_request.get(request_id)
+        if request is not None:
+            request.lists.setdefault(policy, item_ids)
+
+    def purchase(
+        self, visitor_id: str, session_id: str | None, at_ms: int, item_ids: Sequence[str]
+    ) -> None:
+        """Adds a purchase to the baskets of the visitor's open requests that it follows."""
+        for request in self._by_visitor.get(visitor_id, ()):
+            late = at_ms > request.served_at_ms + self._window_ms
+            if late or at_ms <= request.served_at_ms:
+                continue
+            if request.session_id is not None and request.session_id != session_id:
+                continue
+            request.basket.update(item_ids)
+            request.new_basket.update(set(item_ids) - request.bought_before)
+        self._bought.setdefault(visitor_id, set()).update(item_ids)
+
+    def shown(
+        self, visitor_id: str, session_id: str | None, at_ms: int, policy: str = "loop"
+    ) -> list[JudgedRequest]:
+        """The visitor's open requests whose lists may be credited by an event at this time."""
+        return [
+            request
+            for request in self._by_visitor.get(visitor_id, ())
+            if request.served_at_ms < at_ms <= request.served_at_ms + self._window_ms
+            and (request.session_id is None or request.session_id == session_id)
+            and policy in request.lists
+        ]
+
+    def close(self, watermark_ms: int) -> list[JudgedRequest]:
+        """The requests whose window has passed; they are forgotten here."""
+        closed = []
+        while self._open and self._open[0].served_at_ms + self._window_ms <= watermark_ms:
+            request = self._open.popleft()
+            closed.append(request)
+            del self._by_request[request.request_id]
+            rest = [r for r in self._by_visitor[request.visitor_id] if r is not request]
+            if rest:
+                self._by_visitor[request.visitor_id] = rest
+            else:
+                del self._by_visitor[request.visitor_id]
+        return closed
