@@ -1,0 +1,146 @@
+"""The sink's side of Kafka: its group, its position in every partition, topics made again.
+
+A position is where the next record is read; it passes transaction markers and aborted records.
+Hands out rows, stores nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from typing import Any
+
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
+
+from adapters.kafka import consumer, group_name, raise_if_lasting, topic_name
+from adapters.kafka_topics import TopicIds
+from adapters.tables import SUNK, Table
+from core.settings import Settings
+from schemas.errors import Unavailable
+from streams.sink_block import Row
+from streams.sink_intake import TopicIntake
+from streams.sink_store import Store
+
+log = logging.getLogger(__name__)
+_AT_ONCE = 2_000
+_READ_FOR_S = 0.1
+
+Place = tuple[str, str, int]
+
+
+class Feed:
+    """The sunk topics as rows; a member of the group `sink` that starts where the store says.
+
+    The group only spreads partitions over several sinks and shows lag: offsets committed to it are
+    never read. A sink that was killed takes its place again by its static name at once.
+    """
+
+    def __init__(self, settings: Settings, store: Store) -> None:
+        self._store = store
+        self._topics = {topic_name(settings, topic): topic for topic in SUNK}
+        self._ids = TopicIds(settings)
+        self._intakes: dict[str, TopicIntake] = {}
+        self._known: dict[str, str] = {}
+        self._assigned: list[TopicPartition] = []
+        self._reassigned = False
+        self.ready = False
+        self.positions: dict[Place, int] = {}
+        self._consumer = consumer(
+            settings,
+            group_name(settings, "sink"),
+            group_instance_id=settings.name or "sink",
+            enable_partition_eof=True,
+            queued_max_messages_kbytes=16_384,
+            topic_metadata_refresh_interval_ms=5_000,
+        )
+        self._consumer.subscribe(
+            list(self._topics), on_assign=self._on_assign, on_revoke=self._on_revoke
+        )
+
+    def _on_assign(self, _consumer: Any, partitions: list[TopicPartition]) -> None:
+        # The store is asked outside of the callback; until then nothing is read.
+        self._assigned, self._reassigned = partitions, True
+        self._consumer.assign([])
+
+    def _on_revoke(self, _consumer: Any, _partitions: list[TopicPartition]) -> None:
+        # Rows in hand are forgotten: whoever is next reads them from the stored position.
+        self._assigned, self._reassigned = [], True
+        self._consumer.unassign()
+
+    def read(self) -> list[tuple[Table, Row]] | None:
+        """New rows; None when the partitions or positions changed and rows in hand are void.
+
+        Raises:
+            Unavailable: Kafka reported an error that does not pass by itself.
+        """
+        try:
+            messages = self._consumer.consume(_AT_ONCE, timeout=_READ_FOR_S)
+        except KafkaException as error:
+            raise Unavailable(f"Kafka: {error}") from error
+        if self._reassigned:
+            self.restart()
+            return None
+        return [found for message in messages if (found := self._row(message)) is not None]
+
+    def _row(self, message: Any) -> tuple[Table, Row] | None:
+        topic, partition, offset = message.topic(), message.partition(), message.offset()
+        error = message.error()
+        if error is not None:
+            if error.code() == KafkaError._PARTITION_EOF:
+                self._advance(topic, partition, offset)
+            elif error.code() != KafkaError.UNKNOWN_TOPIC_ID:
+                raise_if_lasting(error)
+            return None
+        self._advance(topic, partition, offset + 1)
+        return self._intakes[topic].row(message)
+
+    def _advance(self, topic: str, partition: int, next_offset: int) -> None:
+        place = (topic, self._known[topic], partition)
+        if next_offset > self.positions.get(place, 0):
+            self.positions[place] = next_offset
+
+    def remade(self, topics: Iterable[str]) -> frozenset[str]:
+        """Those of the topics that were made, perhaps again, since their position was set."""
+        now = self._ids(topics)
+        known = self._known
+        return frozenset(name for name, topic_id in now.items() if topic_id != known.get(name))
+
+    def restart(self) -> None:
+        """Set every assigned partition to the position that the store says."""
+        self._reassigned, self.positions = False, {}
+        names = {each.topic for each in self._assigned}
+        self._known = self._ids(names)
+        resumes = {}
+        for name, topic_id in self._known.items():
+            topic = self._topics[name]
+            self._intakes[name] = TopicIntake(topic, name, topic_id)
+            resumes[name] = self._store.resume(topic.name, name, topic_id).next_offset
+        places = []
+        for each in self._assigned:
+            if each.topic in resumes:
+                start = resumes[each.topic].get(each.partition, 0)
+                places.append(TopicPartition(each.topic, each.partition, start))
+                self.positions[each.topic, self._known[each.topic], each.partition] = start
+        self._consumer.assign(places)
+        self.ready = bool(places)
+        log.info("reading %d partitions of %d topics", len(places), len(resumes))
+
+    @property
+    def topics(self) -> frozenset[str]:
+        """The full names of the topics that are this member's to read."""
+        return frozenset(each.topic for each in self._assigned)
+
+    def commit(self, next_offsets: dict[Place, int]) -> None:
+        """Show the group how far the store has come; a failure changes nothing that counts."""
+        places = [
+            TopicPartition(topic, partition, offset)
+            for (topic, _, partition), offset in next_offsets.items()
+        ]
+        try:
+            self._consumer.commit(offsets=places, asynchronous=True)
+        except KafkaException as error:
+            log.warning("offsets for display were not committed: %s", error)
+
+    def close(self) -> None:
+        """Stop reading."""
+        self._consumer.close()
