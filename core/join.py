@@ -1,0 +1,258 @@
+"""Answers joined with what the shopper did next: attribution, label lifecycle, outcomes.
+
+`step` takes one input in, `close` says what is due at a watermark. A verdict is computed from the
+facts at hand and never updated in place, so that repeated and reordered inputs give the same one.
+Knows no clock, no topic and no storage.
+"""
+
+from collections.abc import Callable, Iterable
+
+import msgspec
+
+from core.attribution import Windows, verdict_of
+from core.settings import Settings
+from core.verdict import Verdict, corrected
+from core.visitor_facts import Answer, Visitor, add_event, forget_before, tokens_of
+from schemas.events import PurchaseMade, RefundMade, ShopEvent
+from schemas.outcomes import LabelAge
+from schemas.predictions import SERVED_ARMS, Prediction
+
+FOREVER_MS = 1 << 62
+_EARLY_AGES: tuple[tuple[LabelAge, int], ...] = (
+    ("5m", 5 * 60_000),
+    ("1h", 3_600_000),
+    ("24h", 86_400_000),
+)
+
+
+class Output(msgspec.Struct):
+    """What one step or close brought about.
+
+    `dropped` names the answers that are forgotten now; `orphans` counts events whose answer never
+    came, `unattributed` bought items that no answer had shown, `late` answers that came too late.
+    """
+
+    verdicts: list[Verdict] = []
+    dropped: list[str] = []
+    orphans: int = 0
+    unattributed: int = 0
+    late: int = 0
+
+
+def windows_of(settings: Settings) -> Windows:
+    """The join's windows of these settings."""
+    return Windows(
+        click_ms=settings.click_window_ms,
+        purchase_ms=settings.purchase_window_ms,
+        skew_ms=settings.orphan_skew_ms,
+    )
+
+
+def step(
+    visitor: Visitor, record: Prediction | ShopEvent, windows: Windows, closed_ms: int
+) -> Output:
+    """Takes one input in; its verdicts are corrections of answers closed before it came.
+
+    Args:
+        visitor: the facts of its visitor, changed in place.
+        record: the answer or the event.
+        windows: the join's windows.
+        closed_ms: event time that is closed already.
+    """
+    if isinstance(record, Prediction):
+        return _step_answer(visitor, record, windows, closed_ms)
+    return _step_event(visitor, record, windows, closed_ms)
+
+
+def close(visitor: Visitor, watermark_ms: int, windows: Windows) -> Output:
+    """What is due at the watermark, by (due time, prediction id), and what is forgotten."""
+    output = Output()
+    for due_ms, _, answer in _due(visitor, watermark_ms, windows):
+        _close_one(visitor, answer, due_ms, windows, output)
+    forget_before(visitor, watermark_ms - _memory_ms(windows))
+    for token, named_ms in list(visitor.waiting.items()):
+        if named_ms + windows.skew_ms <= watermark_ms:
+            del visitor.waiting[token]
+            output.orphans += 1
+    return output
+
+
+def next_due(visitor: Visitor, windows: Windows) -> int | None:
+    """The earliest event time at which `close` has something to do; None when nothing waits."""
+    dues = [_due_ms(answer, windows) for answer in visitor.answers.values()]
+    dues += [named_ms + windows.skew_ms for named_ms in visitor.waiting.values()]
+    if not dues and (visitor.touches or visitor.orders or visitor.refunds):
+        return _newest_fact(visitor) + _memory_ms(windows) + 1
+    return min(dues, default=None)
+
+
+def schedule(shown: bool, windows: Windows) -> list[tuple[LabelAge, int]]:
+    """The label ages of an answer, with how long after it each is due.
+
+    >>> schedule(False, Windows(click_ms=1, purchase_ms=86_400_000, skew_ms=0))
+    [('final', 86400000)]
+    """
+    early = [each for each in _EARLY_AGES if each[1] < windows.purchase_ms] if shown else []
+    return [*early, ("final", windows.purchase_ms)]
+
+
+def _step_answer(
+    visitor: Visitor, prediction: Prediction, windows: Windows, closed_ms: int
+) -> Output:
+    if prediction.prediction_id in visitor.answers:
+        return Output()
+    if prediction.served_at_ms + _memory_ms(windows) <= closed_ms:
+        return Output(late=1)
+    shown = prediction.arm in SERVED_ARMS
+    answer = Answer(
+        prediction_id=prediction.prediction_id,
+        served_at_ms=prediction.served_at_ms,
+        session_id=prediction.session_id,
+        shown=shown,
+        items=[slot.item_id for slot in prediction.slots] if shown else [],
+    )
+
+    def take() -> None:
+        visitor.answers[answer.prediction_id] = answer
+        visitor.waiting.pop(answer.prediction_id, None)
+
+    affected = _closed_over(visitor, prediction.served_at_ms) if shown else []
+    at_ms = prediction.served_at_ms
+    return Output(verdicts=_correcting(visitor, affected, windows, (at_ms, take)))
+
+
+def _step_event(visitor: Visitor, event: ShopEvent, windows: Windows, closed_ms: int) -> Output:
+    if event.event_time_ms < closed_ms - _memory_ms(windows):
+        if isinstance(event, PurchaseMade):
+            for item in event.items:
+                first = visitor.bought.get(item.item_id, event.event_time_ms)
+                visitor.bought[item.item_id] = min(first, event.event_time_ms)
+        return Output()
+    added = False
+
+    def take() -> None:
+        nonlocal added
+        added = add_event(visitor, event)
+
+    affected = _affected(visitor, event, windows)
+    at_ms = event.event_time_ms
+    output = Output(verdicts=_correcting(visitor, affected, windows, (at_ms, take)))
+    if added:
+        _wait_for_answers(visitor, event)
+        if isinstance(event, PurchaseMade):
+            output.unattributed = _unattributed(visitor, event, windows)
+    return output
+
+
+def _affected(visitor: Visitor, event: ShopEvent, windows: Windows) -> list[Answer]:
+    """Closed answers whose verdict the event may change."""
+    at_ms = event.event_time_ms
+    if isinstance(event, RefundMade):
+        orders = [o.at_ms for o in visitor.orders if o.transaction_id == event.transaction_id]
+        if not orders:
+            return []
+        at_ms = min(orders)
+    return [
+        answer
+        for answer in visitor.answers.values()
+        if answer.closed and at_ms <= answer.served_at_ms + windows.purchase_ms
+    ]
+
+
+def _closed_over(visitor: Visitor, served_at_ms: int) -> list[Answer]:
+    """Closed shown answers that a newer shown answer may take credit from."""
+    return [
+        answer
+        for answer in visitor.answers.values()
+        if answer.closed and answer.shown and answer.served_at_ms <= served_at_ms
+    ]
+
+
+def _correcting(
+    visitor: Visitor,
+    affected: Iterable[Answer],
+    windows: Windows,
+    change: tuple[int, Callable[[], None]],
+) -> list[Verdict]:
+    """Carries the change (its event time, itself) out; what it corrects, once each."""
+    at_ms, take = change
+    befores = [(each, verdict_of(visitor, each, FOREVER_MS, windows)) for each in affected]
+    take()
+    corrections = []
+    for answer, before in befores:
+        after = verdict_of(visitor, answer, FOREVER_MS, windows)
+        if after != before:
+            answer.version += 1
+            stated = corrected(before, after, answer.version)
+            closed_ms = max(stated.closed_at_ms, at_ms)
+            corrections.append(msgspec.structs.replace(stated, closed_at_ms=closed_ms))
+    return corrections
+
+
+def _close_one(
+    visitor: Visitor, answer: Answer, due_ms: int, windows: Windows, output: Output
+) -> None:
+    ages = schedule(answer.shown, windows)
+    if answer.closed:
+        del visitor.answers[answer.prediction_id]
+        output.dropped.append(answer.prediction_id)
+        return
+    age = ages[answer.stage][0]
+    answer.stage += 1
+    answer.version += 1
+    answer.closed = age == "final"
+    facts = verdict_of(visitor, answer, due_ms, windows)
+    output.verdicts.append(facts.stated(age, answer.version, due_ms))
+    if answer.closed and visitor.refunds:
+        latest = verdict_of(visitor, answer, FOREVER_MS, windows)
+        if latest != facts:
+            answer.version += 1
+            output.verdicts.append(corrected(facts, latest, answer.version))
+
+
+def _due(visitor: Visitor, watermark_ms: int, windows: Windows) -> list[tuple[int, str, Answer]]:
+    """Every statement and forgetting due at the watermark, in order."""
+    due = []
+    for answer in visitor.answers.values():
+        offsets = [offset_ms for _, offset_ms in schedule(answer.shown, windows)[answer.stage :]]
+        for offset_ms in (*offsets, _memory_ms(windows)):
+            due_ms = answer.served_at_ms + offset_ms
+            if due_ms > watermark_ms:
+                break
+            due.append((due_ms, answer.prediction_id, answer))
+    return sorted(due, key=lambda each: each[:2])
+
+
+def _due_ms(answer: Answer, windows: Windows) -> int:
+    if answer.closed:
+        return answer.served_at_ms + _memory_ms(windows)
+    return answer.served_at_ms + schedule(answer.shown, windows)[answer.stage][1]
+
+
+def _memory_ms(windows: Windows) -> int:
+    """How long facts and closed answers are kept: two windows and the skew."""
+    return 2 * windows.purchase_ms + windows.skew_ms
+
+
+def _wait_for_answers(visitor: Visitor, event: ShopEvent) -> None:
+    for token in tokens_of(event):
+        if token not in visitor.answers:
+            visitor.waiting.setdefault(token, event.event_time_ms)
+
+
+def _unattributed(visitor: Visitor, event: PurchaseMade, windows: Windows) -> int:
+    shown = {
+        item_id
+        for answer in visitor.answers.values()
+        if answer.shown
+        and answer.served_at_ms < event.event_time_ms <= answer.served_at_ms + windows.purchase_ms
+        for item_id in answer.items
+    }
+    return len({item.item_id for item in event.items} - shown)
+
+
+def _newest_fact(visitor: Visitor) -> int:
+    moments = [order.at_ms for order in visitor.orders]
+    moments += [refund.at_ms for refund in visitor.refunds]
+    moments += [touch.at_ms for touches in visitor.touches.values() for touch in touches]
+    return max(moments)

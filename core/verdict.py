@@ -1,0 +1,119 @@
+"""What an answer came to, and the records that say so.
+
+A `Verdict` is the join's bare result; `outcome_of` and `judged_of` write it out for readers and for
+the task stage. Computes no attribution.
+"""
+
+import msgspec
+
+from schemas.ids import derived_id
+from schemas.outcomes import JudgedList, LabelAge, Outcome, SlotLabel
+from schemas.predictions import Prediction
+
+# A list of things the shopper does not know yet is judged on what was new to them.
+NEW_ITEMS_ONLY = frozenset({"discover"})
+CLICKS = frozenset({"select_item", "view_item"})
+LEARNED_POLICY = "loop"
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """The labels of one answer as of some event time.
+
+    `slots` is empty for an answer that was not shown: it is never credited, only compared with the
+    basket. `liked` are items with positive explicit feedback.
+    """
+
+    prediction_id: str
+    slots: list[SlotLabel]
+    basket: list[str]
+    new_basket: list[str]
+    liked: list[str] = []
+    clicks: int = 0
+    carts: int = 0
+    age: LabelAge = "final"
+    version: int = 0
+    closed_at_ms: int = 0
+
+    def stated(self, age: LabelAge, version: int, closed_at_ms: int) -> "Verdict":
+        """The same verdict as a statement at one label age."""
+        return msgspec.structs.replace(self, age=age, version=version, closed_at_ms=closed_at_ms)
+
+
+def corrected(before: Verdict, after: Verdict, version: int) -> Verdict:
+    """`after` as a correction of `before`: slots that turned positive say so."""
+    slots = [
+        msgspec.structs.replace(new, state="corrected")
+        if new.state == "positive" and old.state != "positive"
+        else new
+        for old, new in zip(before.slots, after.slots, strict=True)
+    ]
+    stated = after.stated("correction", version, after.closed_at_ms)
+    return msgspec.structs.replace(stated, slots=slots)
+
+
+def outcome_of(prediction: Prediction, verdict: Verdict) -> Outcome:
+    """The verdict for readers: topic `outcomes`."""
+    slots = verdict.slots or [
+        SlotLabel(item_id=slot.item_id, position=slot.position, state="expired_negative")
+        for slot in prediction.slots
+    ]
+    return Outcome(
+        outcome_id=derived_id("outcome", verdict.prediction_id, str(verdict.version)),
+        prediction_id=verdict.prediction_id,
+        request_id=prediction.request_id,
+        visitor_id=prediction.visitor_id,
+        task=prediction.task,
+        surface=prediction.surface,
+        policy=prediction.policy,
+        arm=prediction.arm,
+        model_version=prediction.model_version,
+        weights_version=prediction.weights_version,
+        served_at_ms=prediction.served_at_ms,
+        age=verdict.age,
+        version=verdict.version,
+        closed_at_ms=verdict.closed_at_ms,
+        slots=slots,
+        basket=verdict.basket,
+        new_basket=verdict.new_basket,
+        session_id=prediction.session_id,
+    )
+
+
+def judged_of(prediction: Prediction, verdict: Verdict) -> JudgedList:
+    """The verdict for the task stage: topic `slots`; features at the final age of the loop's."""
+    learn = verdict.age == "final" and prediction.policy == LEARNED_POLICY
+    considered = prediction.considered if learn else []
+    judged = [*prediction.slots, *considered]
+    new_only = prediction.surface in NEW_ITEMS_ONLY
+    good = {*(verdict.new_basket if new_only else verdict.basket), *verdict.liked}
+    whole = learn and bool(judged) and all(slot.features for slot in judged)
+    return JudgedList(
+        judged_id=derived_id("judged", verdict.prediction_id, str(verdict.version)),
+        prediction_id=verdict.prediction_id,
+        request_id=prediction.request_id,
+        visitor_id=prediction.visitor_id,
+        task=prediction.task,
+        surface=prediction.surface,
+        policy=prediction.policy,
+        arm=prediction.arm,
+        model_version=prediction.model_version,
+        weights_version=prediction.weights_version,
+        served_at_ms=prediction.served_at_ms,
+        closed_at_ms=verdict.closed_at_ms,
+        age=verdict.age,
+        version=verdict.version,
+        item_ids=[slot.item_id for slot in prediction.slots],
+        scores=[slot.score for slot in prediction.slots],
+        labels=[int(slot.item_id in good) for slot in judged],
+        propensities=[slot.propensity for slot in prediction.slots],
+        considered=[slot.item_id for slot in considered],
+        features=[slot.features for slot in judged] if whole else [],
+        clicks=verdict.clicks,
+        carts=verdict.carts,
+        revenue=sum(slot.revenue for slot in verdict.slots),
+        basket=verdict.basket,
+        new_basket=verdict.new_basket,
+        latency_ms=prediction.latency_ms,
+        degraded=prediction.degraded is not None,
+        feature_schema=prediction.context.feature_schema if whole else "",
+    )
