@@ -58,7 +58,7 @@ def outcome_of(prediction: Prediction, verdict: Verdict) -> Outcome:
         for slot in prediction.slots
     ]
     return Outcome(
-        outcome_id=derived_id("outcome", verdict.prediction_id, str(verdict.version)),
+        outcome_id=_statement_id(verdict),
         prediction_id=verdict.prediction_id,
         request_id=prediction.request_id,
         visitor_id=prediction.visitor_id,
@@ -88,7 +88,7 @@ def judged_of(prediction: Prediction, verdict: Verdict) -> JudgedList:
     good = {*(verdict.new_basket if new_only else verdict.basket), *verdict.liked}
     whole = learn and bool(judged) and all(slot.features for slot in judged)
     return JudgedList(
-        judged_id=derived_id("judged", verdict.prediction_id, str(verdict.version)),
+        judged_id=_statement_id(verdict),
         prediction_id=verdict.prediction_id,
         request_id=prediction.request_id,
         visitor_id=prediction.visitor_id,
@@ -117,3 +117,7 @@ def judged_of(prediction: Prediction, verdict: Verdict) -> JudgedList:
         degraded=prediction.degraded is not None,
         feature_schema=prediction.context.feature_schema if whole else "",
     )
+
+
+def _statement_id(verdict: Verdict) -> str:
+    return derived_id("outcome", verdict.prediction_id, str(verdict.version))

@@ -1,1 +1,1 @@
-"""The stream processes: visitors and tasks in one worker, and the ClickHouse sink."""
+"""The Faust worker: validate, join, measure, decide; and the sink that copies topics to tables."""
