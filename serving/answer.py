@@ -1,0 +1,204 @@
+"""Answers to a batch of requests: one code path for HTTP and Kafka.
+
+Histories, one pass of the model for the whole batch, candidates and ranking per request. It reads
+the live state, changes nothing and knows no transport.
+"""
+
+import hashlib
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from adapters.onnx import GRAPH_ERRORS, LoadedVersion
+from core.baselines import popular_7d
+from core.candidates import Ask, allowed_rows, gather, top_rows, visitor_of
+from core.features import feature_schema_hash
+from core.ranking import RankedSlot, RankerWeights, considered, explore, rank
+from core.sequence import HISTORY_LENGTH, SequenceScores
+from core.shop_state import ShopState
+from schemas.ids import derived_id
+from schemas.predictions import Arm, Context, Prediction, RecommendRequest, Slot
+from serving.engine import Engine
+
+POLICY = "loop"
+EXPLORED_PER_10_000 = 100
+FILL_DAYS = 28
+NO_MODEL, MODEL_FAILED = "no_model", "model_failed"
+FEATURE_SCHEMA = feature_schema_hash()
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Moment:
+    """When a batch is answered: wall time, when it arrived (performance counter), and by whom."""
+
+    wall_ms: int
+    arrived_s: float
+    served_by: str
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """An ordered list with what is logged about it."""
+
+    arm: Arm
+    slots: list[Slot]
+    considered: list[Slot]
+    weights_version: str
+    degraded: str | None = None
+
+
+def answer(
+    state: ShopState, engine: Engine, batch: Sequence[RecommendRequest], moment: Moment
+) -> list[Prediction]:
+    """One answer per request, in order; a repeated request id gets the same prediction id."""
+    histories = [state.history(request.visitor_id, HISTORY_LENGTH) for request in batch]
+    sequences, degraded = _sequences(engine.champion, histories)
+    answers = []
+    for request, history, sequence in zip(batch, histories, sequences, strict=True):
+        ask = _ask(request, moment)
+        if sequence is None or engine.champion is None:
+            ranking = _popular(state, ask, degraded)
+        else:
+            weights = engine.live_weights(engine.champion, request.surface)
+            ranking = _ranked(state, ask, sequence, weights, request.request_id)
+        version = engine.champion.version if engine.champion is not None else ""
+        answers.append(_prediction(state, request, history, ranking, version, moment))
+    return answers
+
+
+def is_explored(request_id: str) -> bool:
+    """Whether this request belongs to the exploration slice: one in a hundred, by its id alone."""
+    return _draw(request_id) % 10_000 < EXPLORED_PER_10_000
+
+
+def filled(state: ShopState, ask: Ask, item_ids: Sequence[str]) -> list[str]:
+    """The list up to k: what was popular in four weeks, then the catalogue in its own order."""
+    allowed = allowed_rows(state, ask, visitor_of(state, ask))
+    month = state.popularity.window(ask.now_ms, FILL_DAYS)[: len(allowed)]
+    rows = np.concatenate([top_rows(month * allowed, 2 * ask.k), np.flatnonzero(allowed)])
+    names = [state.catalogue.item_ids[row] for row in rows[: 4 * ask.k].tolist()]
+    return list(dict.fromkeys([*item_ids, *names]))[: ask.k]
+
+
+def _ask(request: RecommendRequest, moment: Moment) -> Ask:
+    return Ask(
+        visitor_id=request.visitor_id,
+        surface=request.surface,
+        now_ms=request.as_of_ms if request.as_of_ms is not None else moment.wall_ms,
+        k=request.k,
+        exclude=frozenset(request.exclude_item_ids),
+    )
+
+
+def _sequences(
+    version: LoadedVersion | None, histories: list[list[str]]
+) -> tuple[list[SequenceScores] | list[None], str | None]:
+    """One pass of the model, or nothing per request with the reason."""
+    if version is None:
+        return [None] * len(histories), NO_MODEL
+    try:
+        return version.sequences(histories), None
+    except GRAPH_ERRORS as error:
+        log.error("version %s failed on %d requests: %s", version.version, len(histories), error)
+        return [None] * len(histories), MODEL_FAILED
+
+
+def _ranked(
+    state: ShopState, ask: Ask, sequence: SequenceScores, weights: RankerWeights, request_id: str
+) -> Ranking:
+    candidates = gather(state, ask, sequence)
+    if is_explored(request_id) and len(candidates.item_ids) > ask.k:
+        arm: Arm = "explore"
+        random = np.random.default_rng(_draw("explore" + request_id))
+        shown = explore(candidates, weights, ask.k, random)
+    else:
+        arm, shown = "champion", rank(candidates, weights, ask.k)
+    names = {slot.item_id for slot in shown}
+    rest = [s for s in considered(candidates, weights, ask.k) if s.item_id not in names]
+    if len(shown) < ask.k:
+        # Items that no source brought have no features, so the whole answer is not learned from.
+        return Ranking(arm, _completed(state, ask, shown), [], weights.version)
+    return Ranking(arm, [_slot(s) for s in shown], [_slot(s) for s in rest], weights.version)
+
+
+def _popular(state: ShopState, ask: Ask, degraded: str | None) -> Ranking:
+    names = filled(state, ask, popular_7d(state, ask))
+    slots = [
+        Slot(item_id=name, position=place, score=-float(place), source="popularity")
+        for place, name in enumerate(names, start=1)
+    ]
+    return Ranking("fallback", slots, [], "", degraded)
+
+
+def _completed(state: ShopState, ask: Ask, shown: list[RankedSlot]) -> list[Slot]:
+    ranked = [
+        Slot(
+            item_id=s.item_id,
+            position=s.position,
+            score=s.score,
+            propensity=s.propensity,
+            source=s.source,
+        )
+        for s in shown
+    ]
+    lowest = ranked[-1].score if ranked else 0.0
+    names = filled(state, ask, [slot.item_id for slot in ranked])
+    extra = [
+        Slot(item_id=name, position=place, score=lowest - place, source="fill")
+        for place, name in enumerate(names, start=1)
+    ]
+    return ranked + extra[len(ranked) :]
+
+
+def _slot(slot: RankedSlot) -> Slot:
+    return Slot(
+        item_id=slot.item_id,
+        position=slot.position,
+        score=slot.score,
+        propensity=slot.propensity,
+        source=slot.source,
+        features=list(slot.features),
+    )
+
+
+def _prediction(
+    state: ShopState,
+    request: RecommendRequest,
+    history: list[str],
+    ranking: Ranking,
+    version: str,
+    moment: Moment,
+) -> Prediction:
+    return Prediction(
+        prediction_id=derived_id("prediction", request.request_id, POLICY),
+        request_id=request.request_id,
+        visitor_id=request.visitor_id,
+        task=request.task,
+        surface=request.surface,
+        served_at_ms=request.as_of_ms if request.as_of_ms is not None else moment.wall_ms,
+        policy=POLICY,
+        arm=ranking.arm,
+        model_version=version if ranking.arm != "fallback" else "",
+        weights_version=ranking.weights_version,
+        slots=ranking.slots,
+        considered=ranking.considered,
+        context=Context(
+            history=history,
+            exclude_item_ids=request.exclude_item_ids,
+            feature_schema=FEATURE_SCHEMA,
+            seen_ms=state.seen_ms,
+        ),
+        session_id=request.session_id,
+        degraded=ranking.degraded,
+        latency_ms=round((time.perf_counter() - moment.arrived_s) * 1e3, 3),
+        served_by=moment.served_by,
+    )
+
+
+def _draw(text: str) -> int:
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")

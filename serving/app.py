@@ -1,0 +1,149 @@
+"""Builds and connects the parts of a serving replica and of the shadow. It decides nothing."""
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+
+import uvicorn
+from litestar import Litestar
+
+from adapters.health import start_health
+from adapters.home import home_of
+from adapters.kafka import ensure_topics, topic_name
+from core.settings import Settings
+from schemas import topics
+from schemas.codec import encode
+from schemas.models import ModelLog
+from serving.guard import Guard
+from serving.intake import EventIntake
+from serving.metrics import Metrics
+from serving.outbox import Outbox, Outgoing
+from serving.progress import Reporter
+from serving.requests import Desk, RequestLoop
+from serving.shadow import PROCESS, ShadowLoop
+from serving.snapshot import SnapshotFile
+from serving.state import Live
+from serving.versions import SHADOW_ROLES, Library, Versions
+from serving.web import Front, app
+
+LAG_EVERY_S = 1.0
+
+log = logging.getLogger(__name__)
+
+
+class Parts:
+    """What both processes are made of."""
+
+    def __init__(
+        self, settings: Settings, process: str, roles: Sequence[str], guard: Guard, *, eager: bool
+    ) -> None:
+        ensure_topics(settings)
+        self.settings = settings
+        self.process = process
+        self.guard = guard
+        self.metrics = Metrics()
+        self.outbox = Outbox(settings)
+        self.versions = Versions(
+            Library(settings), roles, process, self._announce, self.report, guard
+        )
+        snapshots = SnapshotFile(home_of(settings) / "serving" / f"{process}.snapshot")
+        self.live = Live(settings, self.versions, snapshots, eager=eager)
+        self.reporter = Reporter(settings, process, self.live, self.outbox)
+
+    @property
+    def ready(self) -> bool:
+        """Whether the state is read and the announced version is in use."""
+        return self.live.caught_up and self.versions.settled
+
+    def report(self) -> None:
+        """Says on `progress` how far this process is."""
+        self.reporter.report(ready=self.ready)
+
+    def follow(self) -> None:
+        """Restores the state and follows the topics until stopped."""
+        started = time.monotonic()
+        self.live.restore()
+        log.info("state restored in %.1f s", time.monotonic() - started)
+        self.live.follow(self.guard.stopping, self.report)
+
+    def metrics_text(self) -> str:
+        """The figures of this process as Prometheus text."""
+        champion = self.versions.engine.champion
+        return self.metrics.text(champion.version if champion else "", self.versions.swaps)
+
+    def close(self) -> None:
+        """Stops loading and sends what is left."""
+        self.versions.close()
+        self.outbox.close()
+
+    def _announce(self, entry: ModelLog) -> None:
+        topic = topic_name(self.settings, topics.MODEL_LOG)
+        self.outbox.send([Outgoing(topic, entry.task.encode(), encode(entry))])
+
+
+def run_replica(settings: Settings, guard: Guard) -> None:
+    """Answers over Kafka and HTTP until the guard stops it."""
+    parts = Parts(settings, settings.name, ("champion",), guard, eager=True)
+    desk = Desk(settings, parts.process, parts.live, parts.outbox)
+    loop = RequestLoop(settings, desk, parts.outbox, parts.metrics)
+    intake = EventIntake(settings, parts.process, parts.outbox)
+    front = Front(desk, parts.live, parts.outbox, intake, parts.metrics)
+
+    def answer() -> None:
+        while not parts.ready:
+            if guard.stopping.wait(0.02):
+                return
+        loop.run(guard.stopping)
+
+    threads = [guard.start("state", parts.follow), guard.start("requests", answer)]
+    server = _serve(settings, app(front)) if settings.http_port else None
+    if server is not None:
+        threads.append(guard.start("http", server.run))
+    _wait(guard, lambda: parts.metrics.lag("requests", loop.lag()))
+    if server is not None:
+        server.should_exit = True
+    for thread in threads:
+        thread.join(timeout=10)
+    parts.close()
+    guard.check()
+
+
+def run_shadow(settings: Settings, guard: Guard) -> None:
+    """Writes derived answers until the guard stops it."""
+    parts = Parts(settings, PROCESS, SHADOW_ROLES, guard, eager=False)
+    loop = ShadowLoop(settings, parts.live, parts.outbox, parts.metrics)
+    loop.recall()
+    health = None
+    if settings.http_port:
+        health = start_health(
+            settings.http_host, settings.http_port, lambda: parts.ready, parts.metrics_text
+        )
+    threads = [
+        guard.start("state", parts.follow),
+        guard.start("shadow", lambda: loop.run(guard.stopping)),
+    ]
+    _wait(guard, lambda: None)
+    for thread in threads:
+        thread.join(timeout=10)
+    if health is not None:
+        health.stop()
+    parts.close()
+    guard.check()
+
+
+def _wait(guard: Guard, every_second: Callable[[], None]) -> None:
+    while not guard.stopping.wait(LAG_EVERY_S):
+        every_second()
+
+
+def _serve(settings: Settings, application: Litestar) -> uvicorn.Server:
+    config = uvicorn.Config(
+        application,
+        host=settings.http_host,
+        port=settings.http_port,
+        log_config=None,
+        access_log=False,
+        lifespan="on",
+        timeout_graceful_shutdown=5,
+    )
+    return uvicorn.Server(config)

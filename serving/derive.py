@@ -1,0 +1,129 @@
+"""What the other policies would have answered: baselines, challenger, control.
+
+Scored from the context a served answer logged and the shadow's own state. It writes nothing and
+changes nothing in the state.
+"""
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from adapters.onnx import GRAPH_ERRORS, LoadedVersion
+from core.baselines import BASELINES
+from core.candidates import Ask, gather
+from core.ranking import RankerWeights, rank
+from core.sequence import SequenceScores
+from core.shop_state import ShopState
+from schemas.ids import derived_id
+from schemas.predictions import Arm, Prediction, Slot
+from serving.answer import filled
+from serving.engine import Engine
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Scorer:
+    """One version over one batch: what its model says of each request."""
+
+    policy: str
+    arm: Arm
+    version: LoadedVersion
+    weigh: Callable[[LoadedVersion, str], RankerWeights]
+    sequences: list[SequenceScores]
+
+
+@dataclass(frozen=True)
+class _Listed:
+    """One policy's list for one request."""
+
+    policy: str
+    arm: Arm
+    model_version: str
+    weights_version: str
+    slots: list[Slot]
+
+
+def derive(
+    state: ShopState, engine: Engine, served: Sequence[Prediction], process: str
+) -> list[Prediction]:
+    """The derived answers, request by request, the control's last."""
+    histories = [prediction.context.history for prediction in served]
+    scorers = list(_scorers(engine, histories))
+    answers: list[Prediction] = []
+    for index, prediction in enumerate(served):
+        ask = _ask(prediction)
+        lists = [*_baselines(state, ask), *(_listed(state, ask, s, index) for s in scorers)]
+        answers.extend(_derived(prediction, listed, process) for listed in lists)
+    return answers
+
+
+def _scorers(engine: Engine, histories: list[list[str]]) -> Iterator[_Scorer]:
+    roles: tuple[tuple[str, Arm, LoadedVersion | None], ...] = (
+        ("challenger", "shadow", engine.challenger),
+        ("control", "control", engine.control),
+    )
+    for policy, arm, version in roles:
+        if version is None:
+            continue
+        weigh = engine.control_weights if arm == "control" else engine.live_weights
+        try:
+            yield _Scorer(policy, arm, version, weigh, version.sequences(histories))
+        except GRAPH_ERRORS as error:
+            log.error("%s %s failed: %s", policy, version.version, error)
+
+
+def _baselines(state: ShopState, ask: Ask) -> Iterator[_Listed]:
+    for name, baseline in BASELINES.items():
+        items = baseline(state, ask)
+        slots = [
+            Slot(item_id=item, position=place, score=-float(place))
+            for place, item in enumerate(_to_k(state, ask, items), start=1)
+        ]
+        yield _Listed(name, "shadow", name, "", slots)
+
+
+def _listed(state: ShopState, ask: Ask, scorer: _Scorer, index: int) -> _Listed:
+    weights = scorer.weigh(scorer.version, ask.surface)
+    ranked = rank(gather(state, ask, scorer.sequences[index]), weights, ask.k)
+    scores = {slot.item_id: slot.score for slot in ranked}
+    lowest = ranked[-1].score if ranked else 0.0
+    slots = [
+        Slot(item_id=item, position=place, score=scores.get(item, lowest - place))
+        for place, item in enumerate(_to_k(state, ask, list(scores)), start=1)
+    ]
+    version = scorer.version.version
+    return _Listed(scorer.policy, scorer.arm, version, weights.version, slots)
+
+
+def _to_k(state: ShopState, ask: Ask, items: list[str]) -> list[str]:
+    return items if len(items) >= ask.k else filled(state, ask, items)
+
+
+def _ask(served: Prediction) -> Ask:
+    return Ask(
+        visitor_id=served.visitor_id,
+        surface=served.surface,
+        now_ms=served.served_at_ms,
+        k=len(served.slots),
+        exclude=frozenset(served.context.exclude_item_ids),
+    )
+
+
+def _derived(served: Prediction, listed: _Listed, process: str) -> Prediction:
+    return Prediction(
+        prediction_id=derived_id("prediction", served.request_id, listed.policy),
+        request_id=served.request_id,
+        visitor_id=served.visitor_id,
+        task=served.task,
+        surface=served.surface,
+        served_at_ms=served.served_at_ms,
+        policy=listed.policy,
+        arm=listed.arm,
+        model_version=listed.model_version,
+        weights_version=listed.weights_version,
+        slots=listed.slots,
+        session_id=served.session_id,
+        derived_from=served.prediction_id,
+        served_by=process,
+    )

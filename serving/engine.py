@@ -1,0 +1,63 @@
+"""What answers at one moment: versions and ranker weights as one value that is swapped whole.
+
+It loads nothing; `serving/versions.py` builds it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from adapters.onnx import LoadedVersion
+from core.features import FEATURE_NAMES, feature_schema_hash
+from core.ranker import bounded
+from core.ranking import RankerWeights
+from schemas.models import ModelPointer, Weights
+
+_PROBE = np.eye(len(FEATURE_NAMES), dtype=np.float32)
+DEFAULT_SURFACE = "home"
+
+
+@dataclass(frozen=True)
+class Engine:
+    """Versions in use by role and weights by surface; one answer uses one of these and no other."""
+
+    champion: LoadedVersion | None = None
+    challenger: LoadedVersion | None = None
+    control: LoadedVersion | None = None
+    pointer: ModelPointer | None = None
+    live: Mapping[str, RankerWeights] = field(default_factory=dict)
+    frozen: Mapping[str, RankerWeights] = field(default_factory=dict)
+
+    def live_weights(self, version: LoadedVersion, surface: str) -> RankerWeights:
+        """The newest good weights of the surface, else those the version shipped with."""
+        return self.live.get(surface) or _shipped(version, surface)
+
+    def control_weights(self, version: LoadedVersion, surface: str) -> RankerWeights:
+        """The weights frozen at the end of the burn-in; until then the live ones."""
+        return self.frozen.get(surface) or self.live_weights(version, surface)
+
+    def with_weights(self, weights: Weights) -> "Engine":
+        """The engine with these weights in their place."""
+        value = ranker_weights(weights)
+        if weights.role == "control":
+            return replace(self, frozen={**self.frozen, weights.surface: value})
+        return replace(self, live={**self.live, weights.surface: value})
+
+
+def ranker_weights(weights: Weights) -> RankerWeights:
+    """A `weights` record as the ranking takes it."""
+    coef = np.asarray(weights.coef, np.float64)
+    return RankerWeights(tuple(weights.names), coef, weights.bias, weights.version)
+
+
+def refusal(weights: Weights) -> str | None:
+    """Why these weights must not be applied, or None."""
+    if weights.feature_schema != feature_schema_hash():
+        return f"weights {weights.version} were learned on schema {weights.feature_schema}"
+    return bounded(ranker_weights(weights), _PROBE)
+
+
+def _shipped(version: LoadedVersion, surface: str) -> RankerWeights:
+    ranker = version.ranker
+    return ranker.get(surface) or ranker.get(DEFAULT_SURFACE) or next(iter(ranker.values()))

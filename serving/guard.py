@@ -1,0 +1,34 @@
+"""Threads of one process: when one fails, all stop, and the process ends with its failure."""
+
+import threading
+from collections.abc import Callable
+
+
+class Guard:
+    """A stop signal, and the first failure of any thread started here."""
+
+    def __init__(self) -> None:
+        self.stopping = threading.Event()
+        self._failure: BaseException | None = None
+
+    def start(self, name: str, run: Callable[[], None]) -> threading.Thread:
+        """Starts a thread that brings the process down when it raises."""
+        thread = threading.Thread(target=self._guarded, args=(run,), name=name, daemon=True)
+        thread.start()
+        return thread
+
+    def stop(self) -> None:
+        """Asks every thread to end."""
+        self.stopping.set()
+
+    def check(self) -> None:
+        """Raises the first failure, if there was one."""
+        if self._failure is not None:
+            raise self._failure
+
+    def _guarded(self, run: Callable[[], None]) -> None:
+        try:
+            run()
+        except BaseException as error:  # noqa: BLE001 — `check` raises it again
+            self._failure = self._failure or error
+            self.stopping.set()

@@ -1,0 +1,75 @@
+"""Events that a shop posts over HTTP: each is checked by itself, the good ones go to `events`."""
+
+import msgspec
+
+from adapters.kafka import topic_name
+from core.settings import Settings
+from schemas import topics
+from schemas.codec import Decoder, cloud_headers
+from schemas.errors import InvalidEvent
+from schemas.events import ShopEvent
+from serving.outbox import Outbox, Outgoing
+
+MAX_EVENTS = 1_000
+ACKNOWLEDGED_WITHIN_S = 5.0
+_SPACE = b" \t\r\n"
+
+
+class EventError(msgspec.Struct, frozen=True, kw_only=True):
+    """Why one event of a call was refused; `index` counts from 0."""
+
+    index: int
+    reason: str
+    message: str
+
+
+class Taken(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of the events of one call."""
+
+    accepted: int
+    errors: list[EventError]
+
+
+class EventIntake:
+    """Takes one event or a list of them."""
+
+    def __init__(self, settings: Settings, process: str, outbox: Outbox) -> None:
+        self._topic = topic_name(settings, topics.EVENTS)
+        self._source = process
+        self._outbox = outbox
+        self._decode = Decoder(ShopEvent)
+
+    def take(self, body: bytes) -> Taken:
+        """Produces the good events and waits for the broker; names the bad ones.
+
+        Raises:
+            InvalidEvent: the body is neither an event nor a list of at most 1,000.
+            Unavailable: the broker did not acknowledge in time; all may be sent again.
+        """
+        records: list[Outgoing] = []
+        errors: list[EventError] = []
+        for index, raw in enumerate(_parts(body)):
+            try:
+                records.append(self._outgoing(bytes(raw)))
+            except InvalidEvent as error:
+                errors.append(EventError(index=index, reason=error.reason, message=str(error)))
+        self._outbox.send(records, 0.5).wait(ACKNOWLEDGED_WITHIN_S)
+        return Taken(accepted=len(records), errors=errors)
+
+    def _outgoing(self, value: bytes) -> Outgoing:
+        event = self._decode(value)
+        headers = cloud_headers("event", event.event_id, self._source)
+        return Outgoing(self._topic, event.visitor_id.encode(), value, headers)
+
+
+def _parts(body: bytes) -> list[msgspec.Raw]:
+    """The events of a body as they were written."""
+    if not body.lstrip(_SPACE).startswith(b"["):
+        return [msgspec.Raw(body)]
+    try:
+        parts = msgspec.json.decode(body, type=list[msgspec.Raw])
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise InvalidEvent("malformed", str(error) or "not JSON") from error
+    if not 1 <= len(parts) <= MAX_EVENTS:
+        raise InvalidEvent("too_many", f"{len(parts)} events, expected 1 to {MAX_EVENTS}")
+    return parts

@@ -1,0 +1,109 @@
+"""A state from ClickHouse, for a replica that starts when Kafka no longer has all events.
+
+Reads the table `events` below the offsets that Kafka still holds, in event time; Kafka gives the
+rest.
+"""
+
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+from confluent_kafka import KafkaException, TopicPartition
+
+from adapters.clickhouse import ClickHouse, connected
+from adapters.kafka import ANSWER_WITHIN_S, Follower, consumer, topic_name
+from core.settings import Settings
+from core.shop_state import ShopState
+from schemas import topics
+from schemas.codec import Decoder
+from schemas.errors import Unavailable
+from schemas.items import Item
+
+PAGE = 100_000
+CATCH_UP_S = 120.0
+Ranges = dict[int, tuple[int, int]]
+
+log = logging.getLogger(__name__)
+
+
+class Reach:
+    """What Kafka still holds of `events.valid`: (first, next) offset by partition."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Asks the broker; raises Unavailable when it does not answer."""
+        name = topic_name(settings, topics.EVENTS_VALID)
+        client = consumer(settings, None)
+        try:
+            self.cluster = str(client.list_topics(name, timeout=ANSWER_WITHIN_S).cluster_id)
+            self.ranges: Ranges = {
+                number: client.get_watermark_offsets(
+                    TopicPartition(name, number), timeout=ANSWER_WITHIN_S
+                )
+                for number in range(topics.EVENTS_VALID.partitions)
+            }
+        except KafkaException as error:
+            raise Unavailable(f"Kafka at {settings.kafka}: {error}") from error
+        finally:
+            client.close()
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether nothing has been deleted."""
+        return all(first == 0 for first, _ in self.ranges.values())
+
+    def covers(self, offsets: dict[tuple[str, int], int]) -> bool:
+        """Whether reading on from these offsets misses nothing."""
+        name = topics.EVENTS_VALID.name
+        return all(
+            first <= offsets.get((name, number), 0) <= following
+            for number, (first, following) in self.ranges.items()
+        )
+
+
+def state_from_clickhouse(settings: Settings, reach: Reach, state: ShopState) -> None:
+    """Brings an empty state to what Kafka has deleted, in (event time, event id) order.
+
+    The catalogue goes first, from its compacted topic: what was paid is learned from its prices.
+
+    Raises:
+        Unavailable: Kafka or ClickHouse did not answer.
+    """
+    _put_items(settings, state)
+    count = 0
+    with connected(settings.clickhouse) as client:
+        for at_ms, _, visitor_id, kind, item_ids in _events(client, settings, reach):
+            state.apply(visitor_id, kind, item_ids, at_ms)
+            count += 1
+    log.info("took %d events from ClickHouse", count)
+
+
+def _put_items(settings: Settings, state: ShopState) -> None:
+    follower = Follower(settings, [topics.ITEMS])
+    decode = Decoder(Item)
+    for _, message in follower.catch_up(CATCH_UP_S):
+        if message.value() is not None:
+            item: Item = decode(message.value())
+            state.put_item(item.item_id, item.title, item.price, item.updated_at_ms, item.available)
+    follower.close()
+
+
+def _events(client: ClickHouse, settings: Settings, reach: Reach) -> Iterator[tuple[Any, ...]]:
+    """Rows (time, id, visitor, name, items) below the offsets that Kafka still holds, by pages."""
+    held = " OR ".join(
+        f"(_partition = {number} AND _offset < {first})"
+        for number, (first, _) in reach.ranges.items()
+    )
+    query = (
+        "SELECT event_time_ms, event_id, visitor_id, event_name, items.item_id FROM events "
+        "WHERE _topic = {topic:String} AND (" + held + ") "
+        "AND (event_time_ms, event_id) > ({time:Int64}, {id:String}) "
+        "ORDER BY event_time_ms, event_id LIMIT {page:UInt32}"
+    )
+    after: tuple[int, str] = (-1, "")
+    while True:
+        parameters = {"topic": topic_name(settings, topics.EVENTS_VALID), "page": PAGE}
+        rows = client.query_rows(query, parameters | {"time": after[0], "id": after[1]})
+        yield from rows
+        if len(rows) < PAGE:
+            return
+        after = (rows[-1][0], rows[-1][1])

@@ -1,0 +1,219 @@
+"""The shadow: reads served answers, writes what every other policy would have answered.
+
+It costs the shopper no latency. Its state stands where the served answer's stood: in replay it
+applies a barrier's events once `predictions` has passed the barrier too; in live time it applies
+nothing newer than the answers that still wait for it.
+"""
+
+import logging
+import threading
+from collections import deque
+
+from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
+
+from adapters.kafka import (
+    ANSWER_WITHIN_S,
+    consumer,
+    group_name,
+    raise_if_lasting,
+    topic_name,
+)
+from core.settings import Settings
+from schemas import topics
+from schemas.codec import Decoder, cloud_headers, encode
+from schemas.errors import InvalidEvent, Unavailable
+from schemas.predictions import SERVED_ARMS, Prediction, PredictionRecord
+from schemas.watermarks import Watermark
+from serving.derive import derive
+from serving.metrics import Metrics
+from serving.outbox import Delivery, Outbox, Outgoing
+from serving.state import Live
+
+PROCESS = "shadow"
+BATCH = 64
+IDLE_S = 0.05
+ACKNOWLEDGED_WITHIN_S = 30.0
+UNACKNOWLEDGED_BATCHES = 4
+_DERIVED = b'"derived_from":'
+_NAME = topics.PREDICTIONS.name
+
+log = logging.getLogger(__name__)
+
+
+class ShadowLoop:
+    """The member of the group `shadow`."""
+
+    def __init__(self, settings: Settings, live: Live, outbox: Outbox, metrics: Metrics) -> None:
+        self._live = live
+        self._outbox = outbox
+        self._metrics = metrics
+        self._topic = topic_name(settings, topics.PREDICTIONS)
+        self._decode = Decoder(PredictionRecord)
+        self._consumer: Consumer = consumer(settings, group_name(settings, "shadow"))
+        self._places = Places(self._topic)
+        self._sent: deque[tuple[Delivery, list[Message]]] = deque()
+
+    def recall(self) -> None:
+        """Takes up the barriers at which the group left off; called before the state is read.
+
+        Raises:
+            Unavailable: the broker did not answer.
+        """
+        self._expect(range(topics.PREDICTIONS.partitions))
+
+    def run(self, stopping: threading.Event) -> None:
+        """Scores until stopped, once the state has been read and the versions are loaded.
+
+        Raises:
+            Unavailable: the broker reported an error that does not pass, or took no answers.
+        """
+        while not (self._live.caught_up and self._live.versions.settled):
+            if stopping.wait(0.02):
+                return
+        self._consumer.subscribe([self._topic], on_assign=self._assigned, on_revoke=self._revoked)
+        try:
+            while not stopping.is_set():
+                self._turn()
+            self._settle(0)
+            self._commit()
+        finally:
+            self._consumer.close()
+
+    def _turn(self) -> None:
+        first = self._consumer.poll(IDLE_S)
+        if first is None:
+            self._settle(0)
+            self._commit()
+            with self._live.lock:
+                self._live.advance()
+            return
+        messages = [first, *self._consumer.consume(BATCH - 1, timeout=0)]
+        usable = [message for message in messages if _usable(message)]
+        self._sent.append((self._outbox.send(self._scored(usable)), usable))
+        self._settle(UNACKNOWLEDGED_BATCHES)
+
+    def _scored(self, messages: list[Message]) -> list[Outgoing]:
+        """Scores up to each watermark with the state that holds there."""
+        outgoing: list[Outgoing] = []
+        served: list[Prediction] = []
+        for message in messages:
+            record = self._record(message)
+            if isinstance(record, Watermark):
+                outgoing.extend(self._derive(served))
+                served = []
+                self._pass(int(message.partition() or 0), record)
+            elif record is not None:
+                served.append(record)
+        return outgoing + self._derive(served)
+
+    def _record(self, message: Message) -> Prediction | Watermark | None:
+        """A served answer or a watermark; None for derived answers and what does not decode."""
+        value = message.value()
+        if value is not None and _DERIVED in value:
+            return None
+        try:
+            record: Prediction | Watermark = self._decode(value)
+        except InvalidEvent as error:
+            self._metrics.refused(error.reason)
+            return None
+        if isinstance(record, Prediction) and record.arm not in SERVED_ARMS:
+            return None
+        return record
+
+    def _derive(self, served: list[Prediction]) -> list[Outgoing]:
+        if not served:
+            return []
+        with self._live.lock:
+            self._live.advance(min(prediction.context.seen_ms for prediction in served))
+            answers = derive(self._live.state, self._live.versions.engine, served, PROCESS)
+        self._metrics.derived(answers)
+        return [self._outgoing(prediction) for prediction in answers]
+
+    def _outgoing(self, prediction: Prediction) -> Outgoing:
+        headers = cloud_headers("prediction", prediction.prediction_id, PROCESS)
+        return Outgoing(self._topic, prediction.visitor_id.encode(), encode(prediction), headers)
+
+    def _pass(self, partition: int, mark: Watermark) -> None:
+        self._places.marks[partition] = mark
+        with self._live.lock:
+            self._live.merge.mark(_NAME, partition, mark)
+            if self._live.merge.in_replay:
+                self._live.advance()
+
+    def _settle(self, allowed: int) -> None:
+        """Notes the offsets of acknowledged batches, oldest first; waits if too many are not."""
+        while self._sent and (len(self._sent) > allowed or self._sent[0][0].done):
+            delivery, messages = self._sent.popleft()
+            delivery.wait(ACKNOWLEDGED_WITHIN_S)
+            self._places.passed(messages)
+
+    def _commit(self) -> None:
+        places = self._places.to_commit()
+        if not places:
+            return
+        try:
+            self._consumer.commit(offsets=places, asynchronous=False)
+        except KafkaException as error:
+            log.warning("offsets are not committed, answers may repeat: %s", error)
+
+    def _assigned(self, _consumer: Consumer, places: list[TopicPartition]) -> None:
+        self._expect([place.partition for place in places])
+
+    def _revoked(self, _consumer: Consumer, _assigned: list[TopicPartition]) -> None:
+        self._settle(0)
+        self._commit()
+
+    def _expect(self, partitions: range | list[int]) -> None:
+        """These partitions have a say in when events apply, from where the group left them."""
+        wanted = [TopicPartition(self._topic, number) for number in partitions]
+        try:
+            committed = self._consumer.committed(wanted, timeout=ANSWER_WITHIN_S)
+        except KafkaException as error:
+            raise Unavailable(f"committed offsets of {self._topic}: {error}") from error
+        self._places = Places(self._topic, committed)
+        with self._live.lock:
+            self._live.merge.expect(_NAME, partitions)
+            for partition, mark in self._places.marks.items():
+                self._live.merge.mark(_NAME, partition, mark)
+
+
+class Places:
+    """How far each partition has been answered, and the watermark it had passed there.
+
+    The watermark travels as the metadata of the committed offset, so that a restart in the middle
+    of a replay knows which barrier it stands at.
+    """
+
+    def __init__(self, topic: str, committed: list[TopicPartition] | None = None) -> None:
+        decode = Decoder(Watermark)
+        self._topic = topic
+        self._next: dict[int, int] = {}
+        self.marks: dict[int, Watermark] = {
+            place.partition: decode(place.metadata.encode())
+            for place in committed or []
+            if place.metadata
+        }
+
+    def passed(self, messages: list[Message]) -> None:
+        """Notes that everything up to these messages is answered."""
+        for message in messages:
+            self._next[int(message.partition() or 0)] = int(message.offset() or 0) + 1
+
+    def to_commit(self) -> list[TopicPartition]:
+        """What has moved since the last call, as the broker takes it."""
+        places = [self._place(partition, offset) for partition, offset in self._next.items()]
+        self._next.clear()
+        return places
+
+    def _place(self, partition: int, offset: int) -> TopicPartition:
+        mark = self.marks.get(partition)
+        metadata = encode(mark).decode() if mark is not None and not mark.final else ""
+        return TopicPartition(self._topic, partition, offset, metadata)
+
+
+def _usable(message: Message) -> bool:
+    error = message.error()
+    if error is None:
+        return True
+    raise_if_lasting(error)
+    return False

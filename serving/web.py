@@ -1,0 +1,199 @@
+"""The HTTP face: `/v1/recommend`, `/v1/events`, `/healthz`, `/metrics`; problem+json for errors.
+
+A reply is sent after the broker has acknowledged what it speaks of. It decides nothing: requests go
+to the same desk as those asked over Kafka.
+"""
+
+import logging
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from litestar import Litestar, Request, Response, get, post
+from litestar.exceptions import HTTPException
+
+from schemas.codec import Decoder, encode
+from schemas.errors import FeedbackError, InvalidEvent, Unavailable
+from schemas.events import Id
+from schemas.ids import new_id
+from schemas.predictions import Prediction, RecommendRequest
+from serving.intake import EventIntake
+from serving.metrics import Metrics
+from serving.outbox import Outbox
+from serving.requests import Desk
+from serving.state import Live
+
+MAX_BODY_BYTES = 1_048_576
+ACKNOWLEDGED_WITHIN_S = 2.0
+RETRY_AFTER_S = "1"
+PROBLEM = "application/problem+json"
+
+log = logging.getLogger(__name__)
+
+
+class Question(RecommendRequest, frozen=True, kw_only=True, omit_defaults=True, tag=False):
+    """A request whose id the server gives when the shop does not."""
+
+    request_id: Id = ""
+
+
+class ShownItem(msgspec.Struct, frozen=True, kw_only=True):
+    """One item of a reply."""
+
+    item_id: str
+    title: str
+    position: int
+    score: float
+
+
+class Reply(msgspec.Struct, frozen=True, kw_only=True):
+    """What `/v1/recommend` answers; `prediction_id` is the token to pass back with events."""
+
+    request_id: str
+    prediction_id: str
+    items: list[ShownItem]
+    model_version: str
+    arm: str
+    degraded: str | None
+
+
+@dataclass(frozen=True)
+class Front:
+    """What the handlers need, put together once by the process."""
+
+    desk: Desk
+    live: Live
+    outbox: Outbox
+    intake: EventIntake
+    metrics: Metrics
+
+    @property
+    def ready(self) -> bool:
+        """Whether the state has been read to the end and the announced version is in use."""
+        return self.live.caught_up and self.live.versions.settled
+
+    def recommend(self, body: bytes) -> Reply:
+        """The answer to one question, once it is logged.
+
+        Raises:
+            InvalidEvent: the question cannot be used.
+            Unavailable: the broker did not acknowledge in time, or the state is not read yet.
+        """
+        arrived_s = time.perf_counter()
+        question = self.desk.checked(_question(body))
+        if question.as_of_ms is not None and not self.live.merge.in_replay:
+            raise InvalidEvent("as_of_ms", "as_of_ms is accepted in replay only")
+        if not self.ready:
+            raise Unavailable("the state is not read yet")
+        (prediction,) = self.desk.answer([question], arrived_s)
+        self.outbox.send([self.desk.outgoing(prediction)], 0.0).wait(ACKNOWLEDGED_WITHIN_S)
+        self.metrics.answered("http", [prediction], time.perf_counter() - arrived_s)
+        return self._reply(prediction)
+
+    def _reply(self, prediction: Prediction) -> Reply:
+        catalogue = self.live.state.catalogue
+        items = [
+            ShownItem(
+                item_id=slot.item_id,
+                title=catalogue.titles[catalogue.row_of[slot.item_id]],
+                position=slot.position,
+                score=slot.score,
+            )
+            for slot in prediction.slots
+        ]
+        return Reply(
+            request_id=prediction.request_id,
+            prediction_id=prediction.prediction_id,
+            items=items,
+            model_version=prediction.model_version,
+            arm=prediction.arm,
+            degraded=prediction.degraded,
+        )
+
+
+def app(front: Front) -> Litestar:
+    """The routes over what the process is made of."""
+
+    @post("/v1/recommend", sync_to_thread=True, status_code=200)
+    def recommend(body: bytes) -> Response[bytes]:
+        return _json(200, front.recommend(body))
+
+    @post("/v1/events", sync_to_thread=True)
+    def events(body: bytes) -> Response[bytes]:
+        taken = front.intake.take(body)
+        front.metrics.events(taken.accepted, len(taken.errors))
+        if taken.accepted:
+            return _json(207 if taken.errors else 202, taken)
+        return _problem(400, "invalid", "no event was accepted", {"errors": taken.errors})
+
+    @get("/healthz", sync_to_thread=False)
+    def healthz() -> Response[bytes]:
+        champion = front.live.versions.engine.champion
+        body = {
+            "ready": front.ready,
+            "model_version": champion.version if champion is not None else None,
+            "seen_ms": front.live.state.seen_ms,
+        }
+        return _json(200 if front.ready else 503, body)
+
+    @get("/metrics", sync_to_thread=False)
+    def metrics() -> Response[bytes]:
+        versions = front.live.versions
+        champion = versions.engine.champion
+        text = front.metrics.text(champion.version if champion else "", versions.swaps)
+        return Response(text.encode(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    return Litestar(
+        route_handlers=[recommend, events, healthz, metrics],
+        request_max_body_size=MAX_BODY_BYTES,
+        exception_handlers={
+            FeedbackError: _feedback_problem,
+            HTTPException: _http_problem,
+            Exception: _bug,
+        },
+        openapi_config=None,
+        logging_config=None,
+    )
+
+
+_decode_question = Decoder(Question)
+
+
+def _question(body: bytes) -> Question:
+    question: Question = _decode_question(body)
+    if question.request_id:
+        return question
+    return msgspec.structs.replace(question, request_id=new_id())
+
+
+def _json(status: int, value: Any) -> Response[bytes]:
+    return Response(encode(value), status_code=status, media_type="application/json")
+
+
+def _problem(status: int, kind: str, detail: str, more: dict[str, Any]) -> Response[bytes]:
+    """A problem detail. Source: RFC 9457, section 3."""
+    body = {"type": f"urn:shoploop:problem:{kind}", "title": kind, "status": status}
+    headers = {"Retry-After": RETRY_AFTER_S} if status == 503 else {}
+    return Response(
+        encode({**body, "detail": detail, **more}),
+        status_code=status,
+        media_type=PROBLEM,
+        headers=headers,
+    )
+
+
+def _feedback_problem(_request: Request[Any, Any, Any], error: FeedbackError) -> Response[bytes]:
+    if isinstance(error, InvalidEvent):
+        return _problem(400, error.reason, str(error), {})
+    return _problem(503, "unavailable", str(error), {})
+
+
+def _http_problem(_request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
+    kind = error.__class__.__name__.removesuffix("Exception").lower()
+    return _problem(error.status_code, kind, error.detail, {})
+
+
+def _bug(_request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+    log.error("a handler failed", exc_info=error)
+    return _problem(500, "internal", "an error that should not happen; it is in the log", {})
