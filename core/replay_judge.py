@@ -14,10 +14,14 @@ import msgspec
 from core.replay_plan import Ask
 
 NEW_ITEMS_ONLY = "discover"
+SHOWN = "loop"
 
 
 class JudgedRequest(msgspec.Struct):
-    """One request: the lists given for it and what was bought in its window."""
+    """One request: the lists given for it and what was bought in its window.
+
+    `prediction_id` names the answer that was shown.
+    """
 
     request_id: str
     visitor_id: str
@@ -25,6 +29,7 @@ class JudgedRequest(msgspec.Struct):
     session_id: str | None
     served_at_ms: int
     bought_before: frozenset[str]
+    prediction_id: str = ""
     lists: dict[str, list[str]] = {}
     basket: set[str] = set()
     new_basket: set[str] = set()
@@ -61,11 +66,16 @@ class Judge:
             self._by_request[request.request_id] = request
             self._by_visitor.setdefault(ask.visitor_id, []).append(request)
 
-    def answer(self, request_id: str, policy: str, item_ids: list[str]) -> None:
-        """Notes the list a policy gave; the first one stands."""
+    def answer(
+        self, request_id: str, policy: str, item_ids: list[str], prediction_id: str = ""
+    ) -> None:
+        """Notes the list a policy gave, and which answer it was when it was the one shown."""
         request = self._by_request.get(request_id)
-        if request is not None:
-            request.lists.setdefault(policy, item_ids)
+        if request is None:
+            return
+        request.lists.setdefault(policy, item_ids)
+        if policy == SHOWN:
+            request.prediction_id = prediction_id
 
     def purchase(
         self, visitor_id: str, session_id: str | None, at_ms: int, item_ids: Sequence[str]
@@ -81,17 +91,22 @@ class Judge:
             request.new_basket.update(set(item_ids) - request.bought_before)
         self._bought.setdefault(visitor_id, set()).update(item_ids)
 
-    def shown(
-        self, visitor_id: str, session_id: str | None, at_ms: int, policy: str = "loop"
-    ) -> list[JudgedRequest]:
-        """The visitor's open requests whose lists may be credited by an event at this time."""
-        return [
-            request
-            for request in self._by_visitor.get(visitor_id, ())
-            if request.served_at_ms < at_ms <= request.served_at_ms + self._window_ms
-            and (request.session_id is None or request.session_id == session_id)
-            and policy in request.lists
-        ]
+    def shown(self, visitor_id: str, session_id: str | None, at_ms: int) -> dict[str, str]:
+        """Items on the visitor's open lists at this time, with the answer that showed each.
+
+        The newest answer wins; of answers of the same time the one on the first surface does.
+        """
+        found: dict[str, str] = {}
+        for request in sorted(
+            self._by_visitor.get(visitor_id, ()), key=lambda open_: -open_.served_at_ms
+        ):
+            late = at_ms > request.served_at_ms + self._window_ms
+            other_session = request.session_id is not None and request.session_id != session_id
+            if late or at_ms <= request.served_at_ms or other_session:
+                continue
+            for item_id in request.lists.get(SHOWN, ()):
+                found.setdefault(item_id, request.prediction_id)
+        return found
 
     def close(self, watermark_ms: int) -> list[JudgedRequest]:
         """The requests whose window has passed; they are forgotten here."""

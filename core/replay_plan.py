@@ -16,7 +16,7 @@ from schemas.items import Item
 
 MINUTE_MS = 60_000
 ASK_BEFORE_MS = 1_000
-SHOWN_BEFORE_MS = 500
+SHOWN_AFTER_MS = 1
 SHORTEST_BARRIER_MS = 5 * MINUTE_MS
 # An answer, its impression and the event must fit between a barrier's start and the event.
 _GAP_MS = 3

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import time
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
@@ -10,6 +11,7 @@ from schemas.codec import encode
 from schemas.predictions import RecommendRequest
 
 _PATH = "/v1/recommend"
+_KEPT_S = 2.0
 
 
 class HttpAsker:
@@ -19,6 +21,7 @@ class HttpAsker:
         self._places = [urlsplit(url) for url in urls]
         self._timeout_s = timeout_s
         self._open: dict[int, http.client.HTTPConnection] = {}
+        self._used_s: dict[int, float] = {}
         self._turn = 0
         self.asked = 0
         self.failed = 0
@@ -51,6 +54,10 @@ class HttpAsker:
             self._drop(place)
 
     def _post(self, place: int, body: bytes) -> tuple[int, str]:
+        # Servers close connections that idle; a question must not fail for that.
+        if time.monotonic() - self._used_s.get(place, 0.0) > _KEPT_S:
+            self._drop(place)
+        self._used_s[place] = time.monotonic()
         connection = self._open.get(place)
         if connection is None:
             where = self._places[place]

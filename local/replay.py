@@ -1,0 +1,231 @@
+"""Replays a shop's history through a running loop, barrier by barrier, and judges the answers.
+
+The order of the protocol is what keeps it honest: questions first, then their acknowledged answers,
+then the events that judge them, then the watermark, then waiting until every process has passed it.
+Knows nothing of any one shop's data.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from itertools import chain
+
+import msgspec
+
+from adapters import kafka
+from core.replay_plan import Ask, Barrier, Entry, Planner
+from core.settings import DAY_MS, HOUR_MS, Settings
+from local.replay_http import HttpAsker
+from local.replay_play import Player
+from local.replay_view import View
+from local.replay_waits import TASKS, Waits
+from local.replay_wire import Inbox, Sender
+from schemas import topics
+from schemas.errors import BadSettings
+from schemas.ids import derived_id, new_id
+from schemas.models import Order
+from schemas.predictions import RecommendRequest
+
+ANSWERED_BY = ("loop", "control")
+_HISTORY_STEP_MS = 7 * DAY_MS
+_AFTERWARDS_MS = 3 * DAY_MS
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """What of a history is replayed, and how. Times are event time."""
+
+    train_until_ms: int
+    from_ms: int
+    to_ms: int
+    ask_before: frozenset[str] = frozenset({"purchase"})
+    barrier_ms: int = 2 * HOUR_MS
+    pace: float = 0.0
+    k: int = 10
+    serving_urls: tuple[str, ...] = ()
+
+
+class Replay:
+    """One replay against the processes of a running loop; `run` once, then read what it counted."""
+
+    def __init__(self, settings: Settings, plan: Plan, view: View) -> None:
+        self.settings = settings
+        self.plan = plan
+        self.run_id = new_id()
+        self.requests = 0
+        self.mixed_versions = 0
+        self.barriers = 0
+        self.phase_s: dict[str, float] = {}
+        self.http = HttpAsker(plan.serving_urls)
+        self.sender = Sender(settings, self.run_id)
+        self.player = Player(self.sender, settings.surface_names, settings.purchase_window_ms)
+        self.inbox = Inbox(settings)
+        self.waits = Waits(self.inbox, settings.task, self._tick)
+        self.now_ms = plan.train_until_ms
+        self._view = view
+        self._planner = Planner(settings.surface_names, plan.ask_before, plan.barrier_ms)
+        self._first_version = ""
+
+    def run(self, entries: Iterable[Entry]) -> None:
+        """Sends everything and waits for everything.
+
+        Raises:
+            BadSettings: the shop already holds events.
+            Unavailable: a process did not come along in time; the text names it.
+        """
+        self._refuse_used_shop()
+        self.waits.processes(max(1, len(self.plan.serving_urls)))
+        with self._timed("history"):
+            rest = self._history(iter(entries))
+        with self._timed("first_training"):
+            self._bootstrap()
+        with self._timed("replay"):
+            self._replay(rest)
+        with self._timed("finish"):
+            self._finish()
+
+    def close(self) -> None:
+        """Leaves Kafka and the servers."""
+        self.http.close()
+        self.inbox.close()
+
+    @contextmanager
+    def _timed(self, phase: str) -> Iterator[None]:
+        began_s = time.monotonic()
+        yield
+        self.phase_s[phase] = time.monotonic() - began_s
+
+    def _tick(self) -> None:
+        self._view.tick(self)
+
+    def _refuse_used_shop(self) -> None:
+        client = kafka.consumer(self.settings, None)
+        try:
+            held = sum(kafka.end_offsets(self.settings, client, topics.EVENTS).values())
+        finally:
+            client.close()
+        if held:
+            raise BadSettings(
+                f"the topic {kafka.topic_name(self.settings, topics.EVENTS)} already holds {held} "
+                "records: a replay wants an empty shop (shoploop up --home with a new folder)"
+            )
+
+    def _history(self, entries: Iterator[Entry]) -> Iterator[Entry]:
+        """Sends what the first version is trained on; returns what comes after it."""
+        self._view.phase("sending the history")
+        next_mark_ms = 0
+        for entry in entries:
+            if entry.at_ms >= self.plan.train_until_ms:
+                entries = chain([entry], entries)
+                break
+            if entry.at_ms > next_mark_ms:
+                if next_mark_ms:
+                    self._mark(next_mark_ms)
+                next_mark_ms = entry.at_ms + _HISTORY_STEP_MS
+            self._planner.learn(entry)
+            self.player.send(entry)
+        self._mark(self.plan.train_until_ms - 1)
+        self.sender.flush()
+        self.waits.barrier(self.plan.train_until_ms - 1)
+        return entries
+
+    def _mark(self, event_time_ms: int, *, final: bool = False) -> None:
+        self.sender.watermark(event_time_ms, self.barriers, final=final)
+        self.barriers += 1
+
+    def _bootstrap(self) -> None:
+        self._view.phase("training the first version")
+        at_ms = self.plan.train_until_ms - 1
+        self.sender.order(
+            Order(
+                command_id=derived_id("bootstrap", self.run_id),
+                task=self.settings.task,
+                action="retrain",
+                event_time_ms=at_ms,
+                retrain_kind="bootstrap",
+                reason="the first version of a replay",
+                by="replay",
+            )
+        )
+        self.sender.flush()
+        self._first_version = self.waits.first_version(at_ms)
+
+    def _replay(self, entries: Iterator[Entry]) -> None:
+        self._view.phase("replaying")
+        began_s = time.monotonic()
+        held = _before(entries, self.plan.to_ms)
+        for barrier in self._planner.barriers(held, self.plan.train_until_ms - 1):
+            self._pass(barrier)
+            if self.plan.pace > 0:
+                due_s = (barrier.end_ms - self.plan.from_ms) / 1000 / self.plan.pace
+                self._sleep_until(began_s + due_s)
+
+    def _sleep_until(self, due_s: float) -> None:
+        while (left_s := due_s - time.monotonic()) > 0:
+            time.sleep(min(left_s, 0.25))
+            self._tick()
+
+    def _pass(self, barrier: Barrier) -> None:
+        asks = [ask for ask in barrier.asks if ask.as_of_ms >= self.plan.from_ms]
+        expected = self._request(asks)
+        self.sender.flush()
+        self.waits.answers(expected, ANSWERED_BY)
+        self._count_mixed(asks)
+        self.player.play(barrier.entries, asks, self.inbox.answers)
+        self._mark(barrier.end_ms)
+        self.sender.flush()
+        self.now_ms = barrier.end_ms
+        self.waits.barrier(barrier.end_ms)
+        self.waits.trainings(barrier.end_ms)
+        self.player.judge(barrier.end_ms)
+        self._view.barrier(self)
+
+    def _request(self, asks: list[Ask]) -> list[str]:
+        """Sends every question, the first one over HTTP; returns those that must be answered."""
+        expected: list[str] = []
+        over_http: RecommendRequest | None = None
+        for ask in asks:
+            for surface, request_id in ask.request_ids.items():
+                request = RecommendRequest(
+                    request_id=request_id,
+                    visitor_id=ask.visitor_id,
+                    surface=surface,
+                    task=self.settings.task,
+                    k=self.plan.k,
+                    session_id=ask.session_id,
+                    as_of_ms=ask.as_of_ms,
+                )
+                self.requests += 1
+                if over_http is None and self.http.has_servers:
+                    over_http = request
+                    continue
+                self.sender.request(request)
+                expected.append(request_id)
+        if over_http is not None and self.http.ask(over_http):
+            expected.append(over_http.request_id)
+        return expected
+
+    def _count_mixed(self, asks: list[Ask]) -> None:
+        live = self.inbox.progress[TASKS].live.get(self.settings.task)
+        for ask in asks:
+            for request_id in ask.request_ids.values():
+                answer = self.inbox.answers.get(request_id, {}).get("loop")
+                if answer is not None and answer.model_version != live:
+                    self.mixed_versions += 1
+
+    def _finish(self) -> None:
+        self._view.phase("closing what is open")
+        final_ms = self.now_ms + self.settings.purchase_window_ms + _AFTERWARDS_MS
+        self._mark(final_ms, final=True)
+        self.sender.flush()
+        self.waits.barrier(final_ms)
+        self.waits.trainings(final_ms)
+        self.player.judge(final_ms)
+
+
+def _before(entries: Iterator[Entry], to_ms: int) -> Iterator[Entry]:
+    for entry in entries:
+        if entry.at_ms >= to_ms:
+            return
+        yield entry
