@@ -58,11 +58,14 @@ class SequenceModel:
         """The module to export or score with, in evaluation mode."""
         return ServedNetwork(self.network.eval()).eval()
 
-    def log_probs(self, histories: Sequence[Sequence[str]]) -> NDArray[np.float32]:
+    def log_probs(
+        self, histories: Sequence[Sequence[str]], served: ServedNetwork | None = None
+    ) -> NDArray[np.float32]:
         """Scores of histories of item ids, newest last, shape (len(histories), V)."""
         tokens = np.stack([self.vocabulary.encode(history) for history in histories])
+        module = served or self.served()
         with torch.no_grad():
-            scored: NDArray[np.float32] = self.served()(torch.from_numpy(tokens)).numpy()
+            scored: NDArray[np.float32] = module(torch.from_numpy(tokens)).numpy()
         return scored
 
     def as_parent(self) -> Parent:
@@ -119,9 +122,7 @@ def _epoch(
     """One pass over the windows in a drawn order; returns the mean loss."""
     network.train()
     total, weight = 0.0, 0.0
-    order = random.permutation(len(windows.tokens))
-    for start in range(0, len(order), batch_rows):
-        rows = order[start : start + batch_rows]
+    for rows in _batches(windows, random, batch_rows):
         loss, batch_weight = _loss(network, windows, rows)
         optimizer.zero_grad()
         (loss / batch_weight).backward()
@@ -130,6 +131,16 @@ def _epoch(
         total += float(loss.detach())
         weight += batch_weight
     return total / max(weight, 1.0)
+
+
+def _batches(
+    windows: Windows, random: np.random.Generator, batch_rows: int
+) -> list[NDArray[np.int64]]:
+    """Row numbers of each batch: rows of like length together, batches in a drawn order."""
+    lengths = (windows.tokens > 0).sum(axis=1)
+    order = np.lexsort((random.random(len(lengths)), lengths // 4))
+    batches = [order[i : i + batch_rows] for i in range(0, len(order), batch_rows)]
+    return [batches[i] for i in random.permutation(len(batches))]
 
 
 def _loss(

@@ -1,0 +1,57 @@
+"""Sequence models for the in-process loop: the first version and its weekly successors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from bench.floor_data import Session
+from core.sequence import SequenceScores, SequenceVocabulary
+from trainer.fit import Recipe, SequenceModel, fit
+from trainer.windows import VisitorSessions
+
+FRESH_WEEKS = 4
+
+
+class Scorer:
+    """Scores histories with one model; swapped whole."""
+
+    def __init__(self, model: SequenceModel) -> None:
+        self.model = model
+        self.served = model.served()
+
+    def scores(self, histories: list[list[str]]) -> list[SequenceScores]:
+        """Log-probabilities of each history."""
+        if not histories:
+            return []
+        log_probs = self.model.log_probs(histories, self.served)
+        return [SequenceScores(row, self.model.vocabulary) for row in log_probs]
+
+
+def train(
+    found: Iterable[Session],
+    until_ms: int,
+    recipe: Recipe,
+    parent: SequenceModel | None = None,
+    fresh_ms: int = 0,
+) -> SequenceModel:
+    """Fits on what was bought before `until_ms`; only sessions from `fresh_ms` are predicted."""
+    titles: dict[str, str] = {}
+    visitors: dict[str, list[tuple[str, ...]]] = {}
+    stale: dict[str, int] = {}
+    for session in found:
+        if session.past.at_ms >= until_ms:
+            break
+        titles.update((line.item_id, line.title) for line in session.lines)
+        name = session.past.visitor_id
+        visitors.setdefault(name, []).append(session.past.item_ids)
+        stale[name] = stale.get(name, 0) + (session.past.at_ms < fresh_ms)
+    rows = [VisitorSessions(tuple(kept), stale[name]) for name, kept in visitors.items()]
+    rows = [row for row in rows if row.fresh_from < len(row.sessions)]
+    vocabulary = SequenceVocabulary(list(titles))
+    return fit(rows, vocabulary, list(titles.values()), recipe, parent and parent.as_parent())
+
+
+def weekly(recipe: Recipe, week: int) -> Recipe:
+    """The recipe of a warm start; the seed differs by week."""
+    return replace(recipe, epochs=2, learning_rate=1e-3, seed=recipe.seed + week)
