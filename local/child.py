@@ -10,8 +10,8 @@ import signal
 import socket
 import subprocess
 import time
+import urllib.request
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from schemas.errors import BadSettings, Unavailable
 
 PROBE_EVERY_S = 0.05
 _TAIL_BYTES = 4096
+_LINE_CHARACTERS = 300
 
 
 @dataclass(frozen=True)
@@ -108,19 +109,21 @@ class Child:
             time.sleep(PROBE_EVERY_S)
         return time.time() - self.started_at_s
 
+    def terminate(self) -> None:
+        """Ask the process to end, without waiting."""
+        if self._process is not None and self.alive:
+            self._process.send_signal(signal.SIGTERM)
+
     def stop(self) -> None:
         """End the process: SIGTERM, then SIGKILL after the spec's deadline."""
-        process = self._process
-        if process is None:
+        self.terminate()
+        if self._process is None:
             return
-        if process.poll() is None:
-            with suppress(ProcessLookupError):
-                process.send_signal(signal.SIGTERM)
-            try:
-                process.wait(self.spec.stop_within_s)
-            except subprocess.TimeoutExpired:
-                process.kill()
-        process.wait()
+        try:
+            self._process.wait(self.spec.stop_within_s)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
 
 
 def last_line(log_file: Path) -> str:
@@ -132,7 +135,7 @@ def last_line(log_file: Path) -> str:
     except OSError:
         return "no log"
     said = [line.strip() for line in lines if line.strip()]
-    return said[-1] if said else "it said nothing"
+    return said[-1][-_LINE_CHARACTERS:] if said else "it said nothing"
 
 
 def refuse_taken_port(name: str, port: int) -> None:
@@ -174,6 +177,16 @@ def free_ports(count: int) -> list[int]:
     finally:
         for each in sockets:
             each.close()
+
+
+def answers_ok(url: str) -> bool:
+    """Whether a GET of a loopback address is answered with 200 now."""
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(url, timeout=2) as reply:
+            return bool(reply.status == 200)
+    except OSError:
+        return False
 
 
 def accepts(port: int) -> bool:

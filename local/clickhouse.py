@@ -12,14 +12,12 @@ import os
 import signal
 import sys
 import threading
-import urllib.error
-import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Self
 
-from local.child import Child, Spec
+from local.child import Child, Spec, answers_ok
 from local.exits import run_main
 from local.lock import HomeLock
 
@@ -99,16 +97,6 @@ class EmbeddedClickHouse:
 
     def _ready(self) -> bool:
         return answers_ok(f"http://127.0.0.1:{self.port}/ping")
-
-
-def answers_ok(url: str) -> bool:
-    """Whether a GET of a loopback address is answered with 200 now."""
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    try:
-        with opener.open(url, timeout=2) as reply:
-            return bool(reply.status == 200)
-    except (urllib.error.URLError, OSError):
-        return False
 
 
 def serve(data_dir: Path, port: int, database: str) -> int:

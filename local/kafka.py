@@ -172,6 +172,9 @@ def properties(log_dir: Path, port: int, controller_port: int) -> dict[str, str]
         "share.coordinator.state.topic.replication.factor": "1",
         "share.coordinator.state.topic.min.isr": "1",
         "group.initial.rebalance.delay.ms": "0",
+        # A killed broker cannot come back before its former self's session has run out.
+        "broker.session.timeout.ms": "3000",
+        "broker.heartbeat.interval.ms": "500",
         "log.cleaner.dedupe.buffer.size": "4194304",
         "num.network.threads": "2",
         "num.io.threads": "4",

@@ -1,0 +1,142 @@
+"""Which processes make up shoploop on one machine, on which ports, with which environment.
+
+Data and small builders; starting and watching is the supervisor's.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from functools import partial
+from pathlib import Path
+
+from adapters.kafka import ensure_topics
+from core.settings import PREFIX, Settings, parse
+from local.child import Spec, answers_ok, free_ports
+from local.clickhouse import EmbeddedClickHouse
+from local.kafka import EmbeddedKafka
+from local.supervisor import Stage, choose
+
+PRODUCT_READY_WITHIN_S = 120.0
+
+
+@dataclass(frozen=True)
+class Ports:
+    """Every loopback port of one machine's shoploop."""
+
+    kafka: int = 19092
+    kafka_controller: int = 19093
+    clickhouse: int = 18123
+    serving_1: int = 18080
+    serving_2: int = 18081
+    streams: int = 18091
+    sink: int = 18092
+    trainer: int = 18093
+    shadow: int = 18094
+
+    @staticmethod
+    def free() -> Ports:
+        """Ports nobody used a moment ago, for tests and for a second shoploop."""
+        return Ports(*free_ports(len(fields(Ports))))
+
+
+@dataclass(frozen=True)
+class Product:
+    """One process of the product: its name, its module with arguments, the port it answers on."""
+
+    name: str
+    arguments: tuple[str, ...]
+    port: Callable[[Ports], int]
+
+
+PRODUCTS: tuple[Product, ...] = (
+    Product("streams", ("streams",), lambda ports: ports.streams),
+    Product("sink", ("streams", "sink"), lambda ports: ports.sink),
+    Product("trainer", ("trainer",), lambda ports: ports.trainer),
+    Product("serving-1", ("serving",), lambda ports: ports.serving_1),
+    Product("serving-2", ("serving",), lambda ports: ports.serving_2),
+    Product("shadow", ("serving", "shadow"), lambda ports: ports.shadow),
+)
+INFRASTRUCTURE = ("kafka", "clickhouse")
+NAMES = (*INFRASTRUCTURE, *(product.name for product in PRODUCTS))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to run in a home directory, and the environment that says where things are."""
+
+    home: Path
+    ports: Ports
+    environ: Mapping[str, str]
+    names: Sequence[str]
+    refetch: bool = False
+
+    @property
+    def settings(self) -> Settings:
+        """The settings the processes of this plan see."""
+        return parse(self.environ)
+
+
+def make_plan(
+    home: Path,
+    ports: Ports,
+    environ: Mapping[str, str],
+    names: Sequence[str] | None = None,
+    *,
+    refetch: bool = False,
+) -> Plan:
+    """The plan for a home directory; `environ`'s own settings hold but for the addresses.
+
+    Raises:
+        BadSettings: a name is unknown, or a setting in `environ` is.
+    """
+    choose(names or (), NAMES)
+    given = {name: value for name, value in environ.items() if name.startswith(PREFIX)}
+    addresses = {
+        "SHOPLOOP_KAFKA": f"127.0.0.1:{ports.kafka}",
+        "SHOPLOOP_CLICKHOUSE": f"http://127.0.0.1:{ports.clickhouse}/shoploop",
+        "SHOPLOOP_ARTEFACTS": given.get("SHOPLOOP_ARTEFACTS") or (home / "artefacts").as_uri(),
+        "SHOPLOOP_HOME": str(home),
+    }
+    plan = Plan(
+        home, ports, {**given, **addresses}, NAMES if names is None else tuple(names), refetch
+    )
+    parse(plan.environ)
+    return plan
+
+
+def stages(plan: Plan) -> list[Stage]:
+    """The stages of a plan: Kafka, ClickHouse, the topics, then the product side by side."""
+    kafka = EmbeddedKafka(
+        plan.home / "kafka",
+        plan.ports.kafka,
+        plan.ports.kafka_controller,
+        refetch=plan.refetch,
+    )
+    clickhouse = EmbeddedClickHouse(plan.home / "clickhouse", plan.ports.clickhouse)
+    made = []
+    if "kafka" in plan.names:
+        topics = partial(ensure_topics, plan.settings)
+        made.append(Stage(lambda: (kafka.spec(),), then=topics))
+    if "clickhouse" in plan.names:
+        made.append(Stage(lambda: (clickhouse.spec(),)))
+    products = [product for product in PRODUCTS if product.name in plan.names]
+    made.append(Stage(lambda: [_spec(product, plan) for product in products]))
+    return made
+
+
+def _spec(product: Product, plan: Plan) -> Spec:
+    port = product.port(plan.ports)
+    command = [sys.executable, "-m", *product.arguments]
+    if product.arguments == ("serving",):
+        command += ["--name", product.name, "--port", str(port)]
+    own = {"SHOPLOOP_HTTP_PORT": str(port), "SHOPLOOP_NAME": product.name}
+    return Spec(
+        name=product.name,
+        command=command,
+        ready=partial(answers_ok, f"http://127.0.0.1:{port}/healthz"),
+        environ={**plan.environ, **own},
+        ports=(port,),
+        ready_within_s=PRODUCT_READY_WITHIN_S,
+    )
