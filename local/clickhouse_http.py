@@ -121,6 +121,8 @@ def decoded(body: bytes, encoding: str) -> bytes:
             parts.append(decoder.decompress(body))
         except Exception as error:  # each library has its own class; all mean a broken body
             raise BadRequest(f"the body is not {encoding}: {error}") from error
+        if not decoder.eof:
+            raise BadRequest(f"the body is not {encoding}: it ends in the middle of a frame")
         body = decoder.unused_data or b""
     return b"".join(parts)
 
