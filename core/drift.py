@@ -1,0 +1,145 @@
+"""Detectors of one task: errors of the champion by surface, unknown items, item popularity.
+
+Each watches the champion from its swap on against a baseline of its own, alarms in one direction
+only (worse), and takes its threshold from `false_alarms_per_million` observations. It raises
+evidence; whether anything follows is `retrain_policy`'s to say. It knows no clock and no topic.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from core.drift_errors import ErrorCusum, ErrorWindow, LabelCusum
+from core.drift_inputs import ItemMemory, PopularityTest, UnknownCusum
+from core.drift_types import Evidence, Observed, Standing
+from core.settings import Settings
+from schemas.metrics import DriftKind
+from schemas.outcomes import BasketSeen
+
+KINDS: dict[str, DriftKind] = {
+    "error_cusum": "concept",
+    "error_adwin": "concept",
+    "no_basket_cusum": "label",
+    "unknown_items_cusum": "input",
+    "popularity_js": "input",
+}
+_Chart = ErrorCusum | ErrorWindow | LabelCusum | UnknownCusum | PopularityTest
+
+
+class SavedDrift(msgspec.Struct):
+    """Everything that is needed to go on exactly."""
+
+    version: str
+    memory: ItemMemory
+    errors: dict[str, ErrorCusum]
+    windows: dict[str, ErrorWindow]
+    labels: dict[str, LabelCusum]
+    unknown: dict[str, UnknownCusum]
+    popularity: dict[str, PopularityTest]
+
+
+class Drift:
+    """The detectors in force, named "surface/detector"; new ones at every change of champion."""
+
+    def __init__(self, settings: Settings, saved: SavedDrift | None = None) -> None:
+        self._budget = 1e6 / settings.false_alarms_per_million
+        self._seed = settings.seed
+        self._surfaces = settings.surface_names
+        self.state = saved or SavedDrift("", ItemMemory(), {}, {}, {}, {}, {})
+
+    def start(self, version: str, data_until_ms: int) -> None:
+        """Watches a new champion, trained on data up to `data_until_ms`, from nothing."""
+        state = self.state
+        state.version = version
+        state.errors = {name: ErrorCusum(budget=self._budget) for name in self._surfaces}
+        state.windows = {name: ErrorWindow(budget=self._budget) for name in self._surfaces}
+        state.labels = {name: LabelCusum(budget=self._budget) for name in self._surfaces}
+        where = self._surfaces[0]
+        state.unknown = {
+            where: UnknownCusum(data_until_ms, state.memory.baseline(data_until_ms), self._budget)
+        }
+        test = PopularityTest(data_until_ms, self._budget, self._seed)
+        test.reference = state.memory.reference(data_until_ms)
+        state.popularity = {where: test}
+
+    def judged(
+        self, surface: str, at_ms: int, *, hit: bool | None, no_basket: bool
+    ) -> list[Evidence]:
+        """Takes in one answer of the champion at the final age; hit is None when not judged."""
+        state = self.state
+        if surface not in state.errors:
+            return []
+        found = {"no_basket_cusum": state.labels[surface].update(no_basket)}
+        if hit is not None:
+            found["error_cusum"] = state.errors[surface].update(not hit)
+            found["error_adwin"] = state.windows[surface].update(not hit)
+        return self._evidence(surface, found, at_ms)
+
+    def basket(self, basket: BasketSeen) -> list[Evidence]:
+        """Takes in one order; orders before the first champion only fill the memory."""
+        state, at_ms = self.state, basket.event_time_ms
+        items = state.memory.add(basket.item_ids, at_ms)
+        if not items or not state.version:
+            return []
+        surface = self._surfaces[0]
+        chart, test = state.unknown[surface], state.popularity[surface]
+        share = state.memory.unknown_share(items, chart.data_until_ms)
+        found = {
+            "unknown_items_cusum": chart.update(share),
+            "popularity_js": test.update(items, at_ms),
+        }
+        return self._evidence(surface, found, at_ms)
+
+    def standing(self, surface: str, detector: str) -> Standing:
+        """Whether a detector is still over its threshold, and for how many observations."""
+        return self._chart(surface, detector).standing()
+
+    def rearm(self, surface: str, detector: str) -> None:
+        """Lets a detector alarm again after its alarm was let go."""
+        chart = self._chart(surface, detector)
+        if not isinstance(chart, PopularityTest):
+            chart.raised_at = None
+
+    def no_basket(self) -> str:
+        """Which surface's answers are no longer followed by baskets, or nothing."""
+        over = [name for name, chart in self.state.labels.items() if chart.standing().over]
+        return f"fewer answers are followed by a basket on {over[0]}" if over else ""
+
+    def save(self) -> SavedDrift:
+        """State as plain values; river's windows are left to be rebuilt."""
+        windows = {
+            name: msgspec.structs.replace(window, window=None)
+            for name, window in self.state.windows.items()
+        }
+        return msgspec.structs.replace(self.state, windows=windows)
+
+    def _chart(self, surface: str, detector: str) -> _Chart:
+        state = self.state
+        match detector:
+            case "error_cusum":
+                return state.errors[surface]
+            case "error_adwin":
+                return state.windows[surface]
+            case "no_basket_cusum":
+                return state.labels[surface]
+            case "unknown_items_cusum":
+                return state.unknown[surface]
+        return state.popularity[surface]
+
+    def _evidence(
+        self, surface: str, found: Mapping[str, Observed | None], at_ms: int
+    ) -> list[Evidence]:
+        return [
+            Evidence(
+                surface=surface,
+                detector=detector,
+                kind=KINDS[detector],
+                model_version=self.state.version,
+                event_time_ms=at_ms,
+                observed=observed,
+            )
+            for detector, observed in found.items()
+            if observed is not None
+        ]

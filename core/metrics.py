@@ -1,0 +1,247 @@
+"""Windowed measures: judged lists in, `Metric` records out, one event-time window at a time.
+
+A window is the day (or `metric_window_ms`) an answer was given in; its figures at one label age
+are final once that age has passed for its last answer. Ages never mix. Only answers that
+were served are followed at the early ages; derived ones get three figures when a window closes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import msgspec
+from river.metrics import RollingROCAUC
+
+from core.intervals import auc_interval
+from core.judgement import Judgement, judge, target
+from core.metric_cells import Cell, Figure, probability, quality, response, service
+from core.settings import HOUR_MS, Settings
+from schemas.ids import derived_id
+from schemas.metrics import Metric
+from schemas.outcomes import JudgedList, LabelAge
+from schemas.predictions import SERVED_ARMS
+
+LOOP = "loop"
+AUC_SLOTS = 2_000
+LIVE_REVISION_MS = 1_000
+_QUALITY = ("hr5", "hr10", "recall10", "ndcg10", "mrr10")
+_DERIVED_QUALITY = ("hr10", "recall10", "ndcg10")
+_PROVISIONAL = {"hr10", "ndcg10", "ctr"}
+
+
+class CellKey(NamedTuple):
+    """Whose figures, at which age, in which window."""
+
+    window_start_ms: int
+    surface: str
+    policy: str
+    model_version: str
+    arm: str
+    age: LabelAge
+
+
+class OpenCell(msgspec.Struct):
+    """A cell with what was last said about it."""
+
+    cell: Cell = msgspec.field(default_factory=Cell)
+    revision: int = 0
+    dirty: bool = False
+
+
+class SavedMetrics(msgspec.Struct):
+    """Everything that is needed to go on exactly."""
+
+    cells: list[tuple[CellKey, OpenCell]]
+    auc: list[tuple[str, list[tuple[int, float]]]]
+    closed_ms: int
+    revised_ms: int
+    revised_wall_ms: int
+    late: int
+
+
+class Metrics:
+    """All open windows of one task; `late` counts lists whose window had closed."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.late = 0
+        self._cells: dict[CellKey, OpenCell] = {}
+        self._auc: dict[str, _RollingAuc] = {}
+        self._closed_ms = 0
+        self._revised_ms = 0
+        self._revised_wall_ms = 0
+
+    def step(self, judged: JudgedList, verdict: Judgement | None) -> None:
+        """Adds one judged list to its window; corrections are not measured."""
+        served = judged.arm in SERVED_ARMS
+        if judged.age == "correction" or (not served and judged.age != "final"):
+            return
+        start = judged.served_at_ms - judged.served_at_ms % self.settings.metric_window_ms
+        if self._closes_at(start, judged.age) <= self._closed_ms:
+            self.late += 1
+            return
+        key = CellKey(
+            start, judged.surface, judged.policy, judged.model_version, judged.arm, judged.age
+        )
+        entry = self._cells.get(key)
+        if entry is None:
+            entry = self._cells[key] = OpenCell()
+        entry.dirty = True
+        self._fill(entry.cell, judged, verdict, served)
+
+    def close(self, watermark_ms: int, wall_ms: int, catalogue_size: int) -> list[Metric]:
+        """Final figures of windows that the watermark closed, provisional ones of the others.
+
+        Provisional figures come at most once per hour of event time, or while event time follows
+        the wall clock once a second.
+        """
+        self._closed_ms = max(self._closed_ms, watermark_ms)
+        done = sorted(k for k in self._cells if self._closes_at(*_when(k)) <= self._closed_ms)
+        records: list[Metric] = []
+        for key in done:
+            records.extend(self._records(key, self._cells.pop(key), True, catalogue_size))
+        if self._due(watermark_ms, wall_ms):
+            self._revised_ms, self._revised_wall_ms = watermark_ms, wall_ms
+            for key in sorted(k for k, entry in self._cells.items() if entry.dirty):
+                if key.arm in SERVED_ARMS:
+                    records.extend(self._records(key, self._cells[key], False, catalogue_size))
+        return records
+
+    def save(self) -> SavedMetrics:
+        """State as plain values."""
+        return SavedMetrics(
+            cells=sorted(self._cells.items(), key=lambda pair: pair[0]),
+            auc=[(key, auc.slots) for key, auc in sorted(self._auc.items())],
+            closed_ms=self._closed_ms,
+            revised_ms=self._revised_ms,
+            revised_wall_ms=self._revised_wall_ms,
+            late=self.late,
+        )
+
+    @classmethod
+    def load(cls, settings: Settings, saved: SavedMetrics) -> Metrics:
+        """The measures that `save` described."""
+        metrics = cls(settings)
+        metrics._cells = dict(saved.cells)
+        metrics._auc = {key: _RollingAuc(slots) for key, slots in saved.auc}
+        metrics._closed_ms, metrics._revised_ms = saved.closed_ms, saved.revised_ms
+        metrics._revised_wall_ms, metrics.late = saved.revised_wall_ms, saved.late
+        return metrics
+
+    def _fill(
+        self, cell: Cell, judged: JudgedList, verdict: Judgement | None, served: bool
+    ) -> None:
+        cell.requests += 1
+        if verdict is not None:
+            cell.judged(verdict)
+        if not served:
+            return
+        cell.responded(judged)
+        if judged.age != "final":
+            return
+        cell.served(judged)
+        if judged.policy == LOOP and judged.scores and judged.arm != "fallback":
+            labels = judged.labels[: len(judged.item_ids)]
+            cell.predicted(judged.scores, labels)
+            self._auc.setdefault(_auc_key(judged), _RollingAuc([])).add(labels, judged.scores)
+
+    def _due(self, watermark_ms: int, wall_ms: int) -> bool:
+        follows_wall = abs(wall_ms - watermark_ms) < HOUR_MS
+        if follows_wall:
+            return wall_ms - self._revised_wall_ms >= LIVE_REVISION_MS
+        return watermark_ms - self._revised_ms >= HOUR_MS
+
+    def _closes_at(self, start_ms: int, age: LabelAge) -> int:
+        return start_ms + self.settings.metric_window_ms + label_delay_ms(self.settings, age)
+
+    def _figures(self, key: CellKey, cell: Cell, catalogue_size: int) -> Iterator[Figure]:
+        if key.arm not in SERVED_ARMS:
+            yield from quality(cell, _DERIVED_QUALITY)
+            return
+        yield from quality(cell, _QUALITY if key.age == "final" else ("hr10",))
+        yield from response(cell)
+        if key.age != "final":
+            return
+        yield from service(cell, catalogue_size)
+        yield from probability(cell)
+        auc = self._auc.get("/".join((key.surface, key.model_version, key.arm)))
+        if auc is not None and cell.log_loss.n:
+            yield from auc.figures()
+
+    def _records(
+        self, key: CellKey, entry: OpenCell, closed: bool, catalogue_size: int
+    ) -> Iterator[Metric]:
+        entry.dirty = False
+        for figure in self._figures(key, entry.cell, catalogue_size):
+            silent = figure.name == "ctr" and not entry.cell.clicked
+            if closed or (figure.name in _PROVISIONAL and not silent):
+                yield self._record(key, figure, entry.revision, closed)
+        entry.revision += 1
+
+    def _record(self, key: CellKey, figure: Figure, revision: int, closed: bool) -> Metric:
+        window = str(key.window_start_ms)
+        return Metric(
+            metric_id=derived_id(
+                "metric", self.settings.task, *key[1:], figure.name, window, str(revision)
+            ),
+            task=self.settings.task,
+            window_end_ms=key.window_start_ms + self.settings.metric_window_ms,
+            name=figure.name,
+            value=figure.value,
+            n=figure.n,
+            low=figure.low,
+            high=figure.high,
+            revision=revision,
+            closed=closed,
+            **key._asdict(),
+        )
+
+
+class _RollingAuc:
+    """Exact area under the ROC curve of the newest slots (river keeps the tree, this the slots)."""
+
+    def __init__(self, slots: list[tuple[int, float]]) -> None:
+        self.slots: list[tuple[int, float]] = []
+        rolling: Any = RollingROCAUC
+        self._auc = rolling(window_size=AUC_SLOTS, pos_val=1)
+        self.add([label for label, _ in slots], [score for _, score in slots])
+
+    def add(self, labels: list[int], scores: list[float]) -> None:
+        for label, score in zip(labels, scores, strict=True):
+            self._auc.update(label, score)
+        self.slots.extend(zip(labels, scores, strict=True))
+        if len(self.slots) > AUC_SLOTS:
+            del self.slots[: len(self.slots) - AUC_SLOTS]
+
+    def figures(self) -> list[Figure]:
+        positives = sum(label for label, _ in self.slots)
+        negatives = len(self.slots) - positives
+        if not positives or not negatives:
+            return []
+        value = float(self._auc.get())
+        low, high = auc_interval(value, positives, negatives)
+        return [Figure("auc", value, len(self.slots), low, high)]
+
+
+def label_delay_ms(settings: Settings, age: LabelAge) -> int:
+    """How long after an answer its labels at this age are known.
+
+    >>> label_delay_ms(Settings(), "1h") == HOUR_MS
+    True
+    """
+    early = {"5m": 5 * 60_000, "1h": HOUR_MS, "24h": 24 * HOUR_MS}
+    return early.get(age, settings.purchase_window_ms)
+
+
+def verdict_of(judged: JudgedList) -> Judgement | None:
+    """The ranking quality of a judged list, None when there is nothing to judge it on."""
+    return judge(judged.item_ids, target(judged))
+
+
+def _when(key: CellKey) -> tuple[int, LabelAge]:
+    return key.window_start_ms, key.age
+
+
+def _auc_key(judged: JudgedList) -> str:
+    return "/".join((judged.surface, judged.model_version, judged.arm))

@@ -1,0 +1,314 @@
+"""When to retrain: alarms are confirmed, then held against every reason not to, in order.
+
+Each refusal is a record with its reason, once per alarm and reason. The policy knows event time,
+what is in flight and who is champion; it knows neither detectors nor trainers.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import msgspec
+
+from core.drift_types import Evidence, Standing
+from core.settings import DAY_MS, Settings
+from schemas.ids import derived_id
+from schemas.metrics import DriftAlarm
+from schemas.models import Order, Retrain, RetrainKind, RetrainState
+
+SUSTAINED = {
+    "unknown_items_cusum": 50,
+    "popularity_js": 2,
+    "error_cusum": 100,
+    "error_adwin": 300,
+    "no_basket_cusum": 100,
+}
+"""Observations (tests for popularity) after which a standing alarm counts, or is let go."""
+PARTNER = {"error_cusum": "error_adwin", "error_adwin": "error_cusum"}
+"""The second detector that confirms the first at once."""
+_PARTNER_ONLY = {"error_adwin"}
+_RETRAIN_KIND: dict[str, RetrainKind] = {"input": "drift_input", "concept": "drift_error"}
+
+
+class Cause(msgspec.Struct):
+    """A wish to retrain and what was said about it: an alarm, or the schedule's turn."""
+
+    drift_id: str
+    evidence: Evidence | None = None
+    confirmed: bool = False
+    said: list[str] = []
+    attempt: int = 0
+    retrain_id: str | None = None
+
+
+class InFlight(msgspec.Struct, frozen=True):
+    """A retraining that was accepted and whose version has not come."""
+
+    kind: RetrainKind
+    accepted_ms: int
+    data_until_ms: int
+
+
+class Situation(msgspec.Struct, frozen=True, kw_only=True):
+    """What the decider says at this moment."""
+
+    now_ms: int
+    champion: str | None
+    challenger: str | None
+    pinned: bool
+    veto: str = ""
+
+
+class Detectors(Protocol):
+    """What the policy asks of the detectors."""
+
+    def standing(self, surface: str, detector: str) -> Standing:
+        """How a detector stands since its alarm."""
+
+    def rearm(self, surface: str, detector: str) -> None:
+        """Lets it alarm again."""
+
+
+class PolicyState(msgspec.Struct):
+    """Everything that is needed to go on exactly."""
+
+    causes: dict[str, Cause] = {}
+    in_flight: dict[str, InFlight] = {}
+    accepted_ms: list[int] = []
+    swapped_ms: int = 0
+    labels: int = 0
+
+
+class RetrainPolicy:
+    """The policy of one task."""
+
+    def __init__(self, settings: Settings, state: PolicyState | None = None) -> None:
+        self.settings = settings
+        self.state = state or PolicyState()
+
+    def raised(self, evidence: Evidence) -> None:
+        """Takes in a new alarm; it stays open until it is let go, quiet, or the champion goes."""
+        observed_at = str(evidence.event_time_ms)
+        key = f"{evidence.surface}/{evidence.detector}"
+        drift_id = derived_id("drift", self.settings.task, key, evidence.model_version, observed_at)
+        self.state.causes[key] = Cause(drift_id, evidence)
+
+    def swapped(self, now_ms: int) -> None:
+        """A new champion answers: alarms about the former one are over."""
+        self.state.causes.clear()
+        self.state.swapped_ms = now_ms
+
+    def finished(self, retrain_id: str) -> InFlight | None:
+        """A training ended, with a version or without."""
+        return self.state.in_flight.pop(retrain_id, None)
+
+    def rejected(self, retrain_id: str) -> None:
+        """Its version will not be champion: the alarm behind it asks again, as a new attempt."""
+        for cause in self.state.causes.values():
+            if cause.retrain_id == retrain_id:
+                cause.retrain_id, cause.said = None, []
+                cause.attempt += 1
+
+    def ordered(self, order: Order, situation: Situation) -> list[Retrain]:
+        """An operator's order to retrain: nothing holds it up but a training in flight."""
+        cause = Cause(order.command_id)
+        kind: RetrainKind = order.retrain_kind
+        if self.state.in_flight:
+            return [self._say(cause, kind, "suppressed", self._merged(), situation)]
+        return [self._accept(cause, kind, order.reason or f"ordered ({kind})", situation)]
+
+    def close(
+        self,
+        situation: Situation,
+        detectors: Detectors,
+    ) -> list[DriftAlarm | Retrain]:
+        """Confirms or lets go open alarms, then accepts at most one retraining."""
+        records: list[DriftAlarm | Retrain] = []
+        for key, cause in self._alarms():
+            records.extend(self._settle(key, cause, detectors))
+        for _, cause in self._alarms():
+            if cause.confirmed and cause.retrain_id is None:
+                records.extend(self._weigh(cause, situation))
+        records.extend(self._scheduled(situation))
+        return records
+
+    def _alarms(self) -> list[tuple[str, Cause]]:
+        found = [(k, c) for k, c in self.state.causes.items() if c.evidence is not None]
+        return sorted(found, key=lambda pair: (_raised_ms(pair[1]), pair[0]))
+
+    def _settle(
+        self,
+        key: str,
+        cause: Cause,
+        detectors: Detectors,
+    ) -> list[DriftAlarm | Retrain]:
+        evidence = cause.evidence
+        assert evidence is not None
+        stands = detectors.standing(evidence.surface, evidence.detector)
+        if cause.confirmed:
+            if stands.quiet and cause.retrain_id is None:
+                del self.state.causes[key]
+            return []
+        partner = f"{evidence.surface}/{PARTNER.get(evidence.detector)}"
+        verdict = confirm(evidence.detector, stands, partner in self.state.causes)
+        if verdict is None:
+            return []
+        cause.confirmed = not verdict
+        if verdict:
+            del self.state.causes[key]
+            detectors.rearm(evidence.surface, evidence.detector)
+        return [drift_alarm(self.settings.task, cause.drift_id, evidence, verdict)]
+
+    def _weigh(self, cause: Cause, situation: Situation) -> list[DriftAlarm | Retrain]:
+        evidence = cause.evidence
+        assert evidence is not None
+        kind = _RETRAIN_KIND.get(evidence.kind)
+        if kind is None:
+            return []
+        against = self._against(situation)
+        if not against:
+            return [self._accept(cause, kind, describe(evidence), situation)]
+        return self._refuse(cause, kind, against, situation)
+
+    def _refuse(
+        self, cause: Cause, kind: RetrainKind, against: str, situation: Situation
+    ) -> list[DriftAlarm | Retrain]:
+        word = against.partition(":")[0]
+        if word in cause.said:
+            return []
+        cause.said.append(word)
+        return [self._say(cause, kind, "suppressed", against, situation)]
+
+    def _against(self, situation: Situation) -> str:
+        """The first reason not to retrain now, or nothing."""
+        s, now, state = self.settings, situation.now_ms, self.state
+        newest = max(state.accepted_ms, default=None)
+        today = sum(now - at < DAY_MS for at in state.accepted_ms)
+        reasons = (
+            (situation.pinned, "pinned: the champion is held by an operator"),
+            (bool(situation.veto), f"data_quality: {situation.veto}"),
+            (bool(state.in_flight), self._merged()),
+            (
+                situation.challenger is not None,
+                f"challenger_in_shadow: {situation.challenger} is being judged",
+            ),
+            (
+                0 <= now - state.swapped_ms < s.retrain_refractory_ms and state.swapped_ms > 0,
+                f"refractory: {_days(s.retrain_refractory_ms)} after a swap",
+            ),
+            (
+                newest is not None and now - newest < s.retrain_cooldown_ms,
+                f"cooldown: {_days(s.retrain_cooldown_ms)} between retrainings",
+            ),
+            (today >= s.retrain_daily_budget, f"daily_budget: {s.retrain_daily_budget} a day"),
+            (
+                state.labels < s.retrain_minimum_labels,
+                f"too_few_labels: {state.labels} new, at least {s.retrain_minimum_labels}",
+            ),
+        )
+        return next((text for holds, text in reasons if holds), "")
+
+    def _merged(self) -> str:
+        return f"in_flight: merged into {', '.join(sorted(self.state.in_flight))}"
+
+    def _scheduled(self, situation: Situation) -> list[DriftAlarm | Retrain]:
+        every = self.settings.retrain_schedule_ms
+        newest = max(self.state.accepted_ms, default=None)
+        if every <= 0 or newest is None or situation.now_ms - newest < every:
+            return []
+        cause = self.state.causes.setdefault(
+            "schedule", Cause(derived_id("schedule", self.settings.task, str(newest)))
+        )
+        against = self._against(situation)
+        if against:
+            return self._refuse(cause, "schedule", against, situation)
+        del self.state.causes["schedule"]
+        return [self._accept(cause, "schedule", f"{_days(every)} since the last one", situation)]
+
+    def _accept(
+        self, cause: Cause, kind: RetrainKind, reason: str, situation: Situation
+    ) -> Retrain:
+        record = self._say(cause, kind, "accepted", reason, situation)
+        state, now = self.state, situation.now_ms
+        cause.retrain_id = record.retrain_id
+        state.in_flight[record.retrain_id] = InFlight(kind, now, now)
+        state.accepted_ms = [at for at in state.accepted_ms if now - at < DAY_MS] + [now]
+        state.labels = 0
+        return record
+
+    def _say(
+        self, cause: Cause, kind: RetrainKind, state: RetrainState, reason: str, at: Situation
+    ) -> Retrain:
+        task, alarm = self.settings.task, cause.evidence
+        return Retrain(
+            retrain_id=derived_id("retrain", task, kind, cause.drift_id, str(cause.attempt)),
+            task=task,
+            state=state,
+            kind=kind,
+            reason=reason,
+            event_time_ms=at.now_ms,
+            data_until_ms=at.now_ms,
+            parent_version=at.champion,
+            drift_id=cause.drift_id if alarm else None,
+            evidence=_figures(alarm) if alarm else {},
+            cost_ms=self.settings.training_cost_ms,
+        )
+
+
+def confirm(detector: str, stands: Standing, partner_alarmed: bool) -> str | None:
+    """Empty when the alarm is confirmed, why it is let go otherwise, None while it is open.
+
+    >>> confirm("unknown_items_cusum", Standing(over=True, since=50, quiet=False), False)
+    ''
+    >>> confirm("unknown_items_cusum", Standing(over=False, since=50, quiet=False), False)
+    'not sustained over 50 observations'
+    """
+    needed = SUSTAINED[detector]
+    if partner_alarmed:
+        return ""
+    if stands.quiet:
+        return "went quiet"
+    if stands.since < needed:
+        return None
+    if stands.over and detector not in _PARTNER_ONLY:
+        return ""
+    return f"not sustained over {needed} observations"
+
+
+def describe(evidence: Evidence) -> str:
+    """What a person reads about an alarm that leads to a retraining."""
+    seen = evidence.observed
+    return (
+        f"{evidence.detector} on {evidence.surface}: {seen.baseline:.3f} to {seen.current:.3f}, "
+        f"statistic {seen.statistic:.2f} over {seen.threshold:.2f}, n {seen.n}"
+    )
+
+
+def drift_alarm(task: str, drift_id: str, evidence: Evidence, let_go: str) -> DriftAlarm:
+    """The record of an alarm: confirmed, or suppressed with the reason it was let go."""
+    return DriftAlarm(
+        drift_id=drift_id,
+        task=task,
+        surface=evidence.surface,
+        model_version=evidence.model_version,
+        detector=evidence.detector,
+        kind=evidence.kind,
+        event_time_ms=evidence.event_time_ms,
+        status="suppressed" if let_go else "confirmed",
+        reason=let_go,
+        effect=evidence.observed.effect,
+        **msgspec.structs.asdict(evidence.observed),
+    )
+
+
+def _figures(evidence: Evidence) -> dict[str, float]:
+    figures = {**msgspec.structs.asdict(evidence.observed), "effect": evidence.observed.effect}
+    return {name: float(value) for name, value in figures.items()}
+
+
+def _raised_ms(cause: Cause) -> int:
+    return cause.evidence.event_time_ms if cause.evidence else 0
+
+
+def _days(span_ms: int) -> str:
+    return f"{span_ms / DAY_MS:g} d"

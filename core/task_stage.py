@@ -1,0 +1,304 @@
+"""One task's stage as a whole: judged lists and baskets in; figures, alarms and decisions out.
+
+`step` only remembers; `close` works through what is due in event-time order, so that arrival order
+between two closes does not matter, then lets the decider, the policy and the online rankers speak.
+It does no I/O: the streams carry out what it returns, and keep `to_bytes` as its state.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from core.drift import Drift, SavedDrift
+from core.drift_types import Evidence
+from core.metrics import LOOP, Metrics, SavedMetrics, verdict_of
+from core.online_learning import OnlineLearning, SavedLearning
+from core.pairs import Half, Requests
+from core.promotion import Decider, DeciderState
+from core.retrain_policy import PolicyState, RetrainPolicy, Situation
+from core.seen import Seen
+from core.settings import DAY_MS, Settings
+from schemas import topics
+from schemas.models import ModelLog, Order, Publish, Retrain, Weights
+from schemas.outcomes import BasketSeen, JudgedList
+from schemas.topics import Topic
+
+Record = JudgedList | BasketSeen | Publish | Order
+Output = tuple[Topic, str, msgspec.Struct]
+
+_LEARNED_ARMS = frozenset({"champion", "canary", "explore"})
+_PAIRED = frozenset({LOOP, "challenger", "control"})
+
+
+class StageOutputs(msgspec.Struct, frozen=True):
+    """What one close has to say; the four last are for `Progress`."""
+
+    records: list[Output]
+    live: dict[str, str]
+    challenger: dict[str, str]
+    weights: dict[str, str]
+    in_flight: list[str]
+
+
+class SavedStage(msgspec.Struct):
+    """Everything that is needed to go on exactly."""
+
+    watermark_ms: int
+    records: list[JudgedList | BasketSeen]
+    commands: list[Publish | Order]
+    seen: Seen
+    requests: Requests
+    metrics: SavedMetrics
+    drift: SavedDrift
+    policy: PolicyState
+    decider: DeciderState
+    learning: SavedLearning
+
+
+class TaskStage:
+    """The stage of one task; one owner, one thread."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.watermark_ms = 0
+        self._records: list[JudgedList | BasketSeen] = []
+        self._commands: list[Publish | Order] = []
+        self._seen = Seen()
+        self._requests = Requests()
+        self._metrics = Metrics(settings)
+        self._drift = Drift(settings)
+        self._policy = RetrainPolicy(settings)
+        self._decider = Decider(settings)
+        self._learning = OnlineLearning(settings)
+
+    def step(self, record: Record) -> None:
+        """Remembers a judged list, a basket or a command until a close finds it due."""
+        if record.task != self.settings.task:
+            return
+        if isinstance(record, Publish | Order):
+            self._commands.append(record)
+        else:
+            self._records.append(record)
+
+    def close(self, watermark_ms: int, wall_ms: int) -> StageOutputs:
+        """Works through everything due at this watermark and returns what follows from it.
+
+        Orders are due at once; a published version when the watermark, or in live time the wall
+        clock, has reached its event time.
+        """
+        self.watermark_ms = now_ms = max(self.watermark_ms, watermark_ms)
+        sequence = self._decider.pointer.sequence
+        self._work_through(now_ms)
+        said: list[msgspec.Struct] = [*self._commanded(now_ms, wall_ms), *self._decided(now_ms)]
+        said.extend(self._policy.close(self._situation(), self._drift))
+        said.extend(self._learning.close(now_ms))
+        items = len(self._drift.state.memory.first_ms)
+        said.extend(self._metrics.close(now_ms, wall_ms, items))
+        if self._decider.pointer.sequence != sequence:
+            said.append(msgspec.structs.replace(self._decider.pointer, announced_wall_ms=wall_ms))
+        self._seen.forget(now_ms)
+        self._requests.forget(now_ms)
+        return self._outputs(said)
+
+    def to_bytes(self) -> bytes:
+        """The whole state; `from_bytes` goes on exactly from it."""
+        saved = SavedStage(
+            watermark_ms=self.watermark_ms,
+            records=self._records,
+            commands=self._commands,
+            seen=self._seen,
+            requests=self._requests,
+            metrics=self._metrics.save(),
+            drift=self._drift.save(),
+            policy=self._policy.state,
+            decider=self._decider.state,
+            learning=self._learning.save(),
+        )
+        return msgspec.msgpack.encode(saved)
+
+    @classmethod
+    def from_bytes(cls, settings: Settings, data: bytes) -> TaskStage:
+        """The stage that `to_bytes` described.
+
+        >>> stage = TaskStage(Settings())
+        >>> data = stage.to_bytes()
+        >>> TaskStage.from_bytes(Settings(), data).to_bytes() == data
+        True
+        """
+        saved = msgspec.msgpack.decode(data, type=SavedStage)
+        stage = cls(settings)
+        stage.watermark_ms = saved.watermark_ms
+        stage._records, stage._commands = saved.records, saved.commands
+        stage._seen, stage._requests = saved.seen, saved.requests
+        stage._metrics = Metrics.load(settings, saved.metrics)
+        stage._drift = Drift(settings, saved.drift)
+        stage._policy = RetrainPolicy(settings, saved.policy)
+        stage._decider = Decider(settings, saved.decider)
+        stage._learning = OnlineLearning(settings, saved.learning)
+        return stage
+
+    def _work_through(self, now_ms: int) -> None:
+        due = sorted((r for r in self._records if _time_of(r) <= now_ms), key=_order_of)
+        self._records = [r for r in self._records if _time_of(r) > now_ms]
+        for record in due:
+            if not self._seen.first(_id_of(record), _time_of(record)):
+                continue
+            if isinstance(record, BasketSeen):
+                self._alarm(self._drift.basket(record))
+            else:
+                self._judged(record)
+
+    def _judged(self, judged: JudgedList) -> None:
+        verdict = verdict_of(judged)
+        self._metrics.step(judged, verdict)
+        if judged.age != "final" or judged.policy not in _PAIRED:
+            return
+        hit = None if verdict is None else verdict.hr10 > 0
+        if judged.policy == LOOP and judged.arm in _LEARNED_ARMS:
+            self._policy.state.labels += 1
+            self._learning.learn(judged)
+        if judged.policy == LOOP and judged.arm != "champion":
+            return
+        if judged.policy == LOOP and judged.model_version == self._decider.pointer.champion:
+            empty = not judged.basket
+            self._alarm(
+                self._drift.judged(judged.surface, judged.closed_at_ms, hit=hit, no_basket=empty)
+            )
+            if hit is not None:
+                version, served_ms = judged.model_version, judged.served_at_ms
+                self._decider.answered(judged.surface, version, served_ms)
+        if hit is not None:
+            self._pair(judged, hit)
+
+    def _pair(self, judged: JudgedList, hit: bool) -> None:
+        half = Half(judged.model_version, hit, judged.degraded, judged.closed_at_ms)
+        key = f"{judged.surface}/{judged.request_id}"
+        others = self._requests.meet(key, judged.policy, half)
+        if judged.policy == LOOP:
+            for policy, rival in others.items():
+                self._decider.pair(judged.surface, half, rival, policy)
+        elif LOOP in others:
+            self._decider.pair(judged.surface, others[LOOP], half, judged.policy)
+
+    def _alarm(self, raised: list[Evidence]) -> None:
+        for evidence in raised:
+            self._policy.raised(evidence)
+
+    def _commanded(self, now_ms: int, wall_ms: int) -> list[msgspec.Struct]:
+        due = [c for c in self._commands if _is_due(c, now_ms, wall_ms)]
+        self._commands = [c for c in self._commands if not _is_due(c, now_ms, wall_ms)]
+        said: list[msgspec.Struct] = []
+        for command in sorted(due, key=lambda c: (c.event_time_ms, c.command_id)):
+            if not self._seen.first_command(command.command_id):
+                continue
+            champion = self._decider.pointer.champion
+            if isinstance(command, Publish):
+                said.extend(self._published(command, now_ms))
+            else:
+                said.extend(self._ordered(command, now_ms))
+            said.extend(self._swapped(champion, now_ms))
+        return said
+
+    def _published(self, offer: Publish, now_ms: int) -> list[ModelLog]:
+        flight = self._policy.finished(offer.retrain_id)
+        data_until_ms = flight.data_until_ms if flight else offer.event_time_ms
+        entries = self._decider.publish(offer, data_until_ms, now_ms)
+        if offer.failed is not None:
+            self._policy.rejected(offer.retrain_id)
+        return self._told(entries)
+
+    def _ordered(self, order: Order, now_ms: int) -> list[ModelLog] | list[Retrain]:
+        if order.action == "retrain":
+            return self._policy.ordered(order, self._situation())
+        if order.action in ("freeze", "unfreeze"):
+            self._learning.state.frozen = order.action == "freeze"
+        return self._told(self._decider.order(order, now_ms))
+
+    def _decided(self, now_ms: int) -> list[msgspec.Struct]:
+        champion = self._decider.pointer.champion
+        entries = self._told(self._decider.close(now_ms))
+        return [*entries, *self._swapped(champion, now_ms), *self._burned_in(now_ms)]
+
+    def _told(self, entries: list[ModelLog]) -> list[ModelLog]:
+        for entry in entries:
+            if entry.kind == "rejected" and entry.retrain_id:
+                self._policy.rejected(entry.retrain_id)
+        return entries
+
+    def _swapped(self, former: str | None, now_ms: int) -> list[Weights]:
+        champion = self._decider.pointer.champion
+        if champion is None or champion == former:
+            return []
+        frozen = self._freeze_control(now_ms) if former is not None else []
+        candidate = self._decider.state.candidates[champion]
+        self._drift.start(champion, candidate.data_until_ms)
+        self._policy.swapped(now_ms)
+        return [*frozen, *self._learning.start(champion, candidate.ranker, now_ms)]
+
+    def _burned_in(self, now_ms: int) -> list[Weights]:
+        first_ms = self._decider.state.first_promoted_ms
+        if not first_ms or now_ms < first_ms + self.settings.control_burn_in_ms:
+            return []
+        return self._freeze_control(now_ms)
+
+    def _freeze_control(self, now_ms: int) -> list[Weights]:
+        control = self._decider.pointer.control
+        if control is None or self._learning.state.control_frozen:
+            return []
+        return self._learning.freeze_control(control, now_ms)
+
+    def _situation(self) -> Situation:
+        pointer = self._decider.pointer
+        return Situation(
+            now_ms=self.watermark_ms,
+            champion=pointer.champion,
+            challenger=pointer.challenger,
+            pinned=pointer.pinned,
+            veto=self._drift.no_basket(),
+        )
+
+    def _outputs(self, said: list[msgspec.Struct]) -> StageOutputs:
+        task, pointer = self.settings.task, self._decider.pointer
+        return StageOutputs(
+            records=[(_topic_of(record), _key_of(record, task), record) for record in said],
+            live={task: pointer.champion} if pointer.champion else {},
+            challenger={task: pointer.challenger} if pointer.challenger else {},
+            weights=self._learning.live_versions(),
+            in_flight=sorted(self._policy.state.in_flight),
+        )
+
+
+def _is_due(command: Publish | Order, now_ms: int, wall_ms: int) -> bool:
+    if isinstance(command, Order) or command.event_time_ms <= now_ms:
+        return True
+    return 0 <= wall_ms - command.event_time_ms < DAY_MS
+
+
+def _time_of(record: JudgedList | BasketSeen) -> int:
+    return record.event_time_ms if isinstance(record, BasketSeen) else record.closed_at_ms
+
+
+def _id_of(record: JudgedList | BasketSeen) -> str:
+    return record.event_id if isinstance(record, BasketSeen) else record.judged_id
+
+
+def _order_of(record: JudgedList | BasketSeen) -> tuple[int, str]:
+    return _time_of(record), _id_of(record)
+
+
+_TOPICS = {
+    "Metric": topics.METRICS,
+    "DriftAlarm": topics.DRIFT,
+    "Retrain": topics.RETRAIN,
+    "ModelLog": topics.MODEL_LOG,
+    "ModelPointer": topics.MODELS,
+    "Weights": topics.WEIGHTS,
+}
+
+
+def _topic_of(record: msgspec.Struct) -> Topic:
+    return _TOPICS[type(record).__name__]
+
+
+def _key_of(record: msgspec.Struct, task: str) -> str:
+    return f"{task}/{record.surface}/{record.role}" if isinstance(record, Weights) else task
