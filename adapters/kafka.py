@@ -146,15 +146,20 @@ def end_offsets(settings: Settings, client: Consumer, topic: Topic) -> dict[int,
         Unavailable: the broker did not answer.
     """
     name = topic_name(settings, topic)
-    try:
-        return {
-            number: client.get_watermark_offsets(
-                TopicPartition(name, number), timeout=ANSWER_WITHIN_S
-            )[1]
-            for number in range(topic.partitions)
-        }
-    except KafkaException as error:
-        raise Unavailable(f"end offsets of {name}: {error}") from error
+    return {number: _end_offset(client, name, number) for number in range(topic.partitions)}
+
+
+def _end_offset(client: Consumer, name: str, number: int) -> int:
+    deadline = time.monotonic() + ANSWER_WITHIN_S
+    while True:
+        try:
+            place = TopicPartition(name, number)
+            return int(client.get_watermark_offsets(place, timeout=ANSWER_WITHIN_S)[1])
+        except KafkaException as error:
+            # A topic made a moment ago may have no leader yet.
+            if error.args[0].code() not in _PASSING or time.monotonic() > deadline:
+                raise Unavailable(f"end offset of {name}[{number}]: {error}") from error
+        time.sleep(0.05)
 
 
 class Follower:
