@@ -12,7 +12,7 @@ from schemas.errors import BadSettings, Unavailable
 from schemas.events import EventItem, EventWatermark, ItemListViewed, PurchaseMade
 from schemas.items import Item
 from schemas.predictions import RecommendRequest
-from tests.broker.echo_loop import EchoLoop
+from echo_loop import EchoLoop
 
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
