@@ -57,7 +57,10 @@ class EventMerge:
         self._waiting.append((event.event_time_ms, event.event_id, event))
 
     def mark(self, topic: str, partition: int, mark: Mark) -> None:
-        """Takes in a watermark of one partition; one that has no say is passed over."""
+        """Takes in a watermark; passed over: no say, or a repeat from the run that has ended."""
+        ended = self.closed if not self.in_replay else None
+        if ended is not None and ended.final and mark.run_id == ended.run_id:
+            return
         if (topic, partition) in self._marks:
             self._marks[(topic, partition)] = mark
 

@@ -1,0 +1,180 @@
+"""Serving on a real broker: answers over Kafka and HTTP, events over HTTP, refused requests."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from serving_factory import (
+    Process,
+    Shop,
+    answers_of,
+    progress_of,
+    reading,
+    running,
+    wall_ms,
+)
+
+from core.settings import Settings
+from schemas import topics
+from schemas.codec import REASON_HEADER
+from schemas.events import PurchaseMade
+
+HOUR_MS = 3_600_000
+
+
+@pytest.fixture(scope="module")
+def shop(kafka_address: str, tmp_path_factory: pytest.TempPathFactory) -> Shop:
+    home = str(tmp_path_factory.mktemp("home"))
+    settings = Settings(kafka=kafka_address, topic_prefix="answers.", home=home)
+    shop = Shop(settings)
+    shop.stock()
+    shop.point(shop.version(1))
+    return shop
+
+
+@pytest.fixture(scope="module")
+def replica(shop: Shop) -> Iterator[Process]:
+    with running(shop.settings, "--name", "serving-1") as process:
+        yield process
+
+
+def test_request_over_kafka_is_answered_by_the_champion(shop: Shop, replica: Process) -> None:
+    with answers_of(shop.settings) as predictions:
+        request_id = shop.ask("first")
+        shop.flush()
+        answer = predictions.answers([request_id])[request_id]
+    assert answer.arm == "champion"
+    assert len(answer.slots) == 3
+    assert answer.model_version in shop.names
+    assert answer.weights_version == "shipped-1"
+    assert answer.context.history == ["a", "b", "c", "d", "e", "f"]
+    assert answer.served_by == "serving-1"
+
+
+def test_http_reply_is_sent_after_the_answer_is_on_the_topic(shop: Shop, replica: Process) -> None:
+    with answers_of(shop.settings) as predictions:
+        reply = httpx.post(f"{replica.url}/v1/recommend", json={"visitor_id": "first", "k": 2})
+        ends = predictions._follower.catch_up(20)
+    assert reply.status_code == 200
+    body = reply.json()
+    assert [item["position"] for item in body["items"]] == [1, 2]
+    assert body["items"][0]["title"].startswith("Item ")
+    assert any(body["prediction_id"].encode() in (message.value() or b"") for _, message in ends)
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (b"{", "malformed"),
+        (b'{"k": 3}', "invalid"),
+        (b'{"visitor_id": "v", "k": 1000}', "invalid"),
+        (b'{"visitor_id": "v", "task": "search"}', "unknown_task"),
+        (b'{"visitor_id": "v", "as_of_ms": 1000}', "as_of_ms"),
+        (b"", "empty"),
+    ],
+)
+def test_bad_question_over_http_is_a_problem(
+    replica: Process, body: bytes, reason: str
+) -> None:
+    reply = httpx.post(f"{replica.url}/v1/recommend", content=body)
+    assert reply.status_code == 400
+    assert reply.headers["content-type"] == "application/problem+json"
+    assert reply.json()["type"] == f"urn:shoploop:problem:{reason}"
+
+
+def test_body_above_the_limit_is_refused(replica: Process) -> None:
+    reply = httpx.post(f"{replica.url}/v1/events", content=b" " * 1_100_000)
+    assert reply.status_code == 413
+    assert reply.headers["content-type"] == "application/problem+json"
+
+
+def test_refused_request_goes_to_the_dead_letters_untouched(shop: Shop, replica: Process) -> None:
+    broken = b'{"kind": "recommend", "request_id": "r", "k": "three"}'
+    with reading(shop.settings, topics.refused(topics.REQUESTS)) as refused:
+        shop.write(topics.REQUESTS, "v", broken)
+        shop.flush()
+        refused.until(lambda _: any(m.value() == broken for m in refused.messages))
+        letter = next(m for m in refused.messages if m.value() == broken)
+    assert dict(letter.headers() or [])[REASON_HEADER] == b"invalid"
+    assert letter.key() == b"v"
+
+
+def test_posted_events_reach_the_topic_and_bad_ones_are_named(
+    shop: Shop, replica: Process
+) -> None:
+    good = {
+        "event_name": "purchase",
+        "event_id": "posted-1",
+        "event_time_ms": wall_ms(),
+        "visitor_id": "first",
+        "transaction_id": "t-1",
+        "items": [{"item_id": "a"}],
+    }
+    with reading(shop.settings, topics.EVENTS) as events:
+        reply = httpx.post(f"{replica.url}/v1/events", json=[good, {**good, "items": []}])
+        events.until(lambda records: any(each.event_id == "posted-1" for each in records))
+    assert reply.status_code == 207
+    assert reply.json()["accepted"] == 1
+    assert [error["index"] for error in reply.json()["errors"]] == [1]
+    assert isinstance(events.records[0], PurchaseMade)
+    assert events.messages[0].key() == b"first"
+    assert httpx.post(f"{replica.url}/v1/events", json=good).status_code == 202
+    assert httpx.post(f"{replica.url}/v1/events", json=[{}]).status_code == 400
+    mark = {"event_name": "watermark", "event_time_ms": 1, "barrier": 1, "run_id": "r"}
+    assert httpx.post(f"{replica.url}/v1/events", json=mark).status_code == 400
+
+
+def test_metrics_tell_answers_version_and_lag(shop: Shop, replica: Process) -> None:
+    expected = (
+        'shoploop_serving_answers_total{arm="champion"',
+        "shoploop_serving_latency_seconds_bucket",
+        'shoploop_serving_model_info{version="',
+        'shoploop_serving_kafka_lag{topic="requests"}',
+    )
+    deadline = time.monotonic() + 20
+    text = ""
+    while not all(part in text for part in expected):
+        assert time.monotonic() < deadline, text
+        text = httpx.get(f"{replica.url}/metrics").text
+
+
+def test_barriers_hold_events_back_until_they_close(kafka_address: str, tmp_path: Path) -> None:
+    settings = Settings(kafka=kafka_address, topic_prefix="barriers.", home=str(tmp_path))
+    shop = Shop(settings)
+    shop.stock()
+    shop.point(shop.version(1))
+    start = 1_300_000_000_000
+    with (
+        running(settings) as replica,
+        reading(settings, topics.PROGRESS) as progress,
+        answers_of(settings) as predictions,
+    ):
+        shop.barrier(start, 0)
+        shop.buy("late", "f", at_ms=start + 10)
+        shop.flush()
+        mine = progress_of("serving-1")
+        progress.until(lambda r: any(each.watermark_ms == start for each in mine(r)))
+        before = shop.ask("late", as_of_ms=start + 20)
+        shop.flush()
+        predictions.answers([before])
+        shop.barrier(start + HOUR_MS, 1)
+        passed = progress.until(
+            lambda r: any(each.watermark_ms == start + HOUR_MS for each in mine(r))
+        )
+        url = f"{replica.url}/v1/recommend"
+        question = {"visitor_id": "late", "as_of_ms": start + HOUR_MS + 1, "k": 3}
+        assert httpx.post(url, json=question).status_code == 200
+        after = shop.ask("late", as_of_ms=start + HOUR_MS + 1)
+        shop.flush()
+        answers = predictions.answers([before, after])
+        shop.barrier(start + 2 * HOUR_MS, 2, final=True)
+        progress.until(lambda r: any(each.barrier == 2 for each in mine(r)))
+        assert httpx.post(url, json=question).status_code == 400
+        assert replica.stop() == 0
+    assert answers[before].context.history == []
+    assert answers[after].context.history == ["f"]
+    assert answers[after].served_at_ms == start + HOUR_MS + 1
+    newest = [each for each in passed if each.process == "serving-1"][-1]
+    assert (newest.run_id, list(newest.live)) == ("run", ["recommend"])
