@@ -141,8 +141,9 @@ class Metrics:
         if judged.age != "final":
             return
         cell.served(judged)
-        if judged.policy == LOOP and judged.scores and judged.arm != "fallback":
-            labels = judged.labels[: len(judged.item_ids)]
+        labels = judged.labels[: len(judged.item_ids)]
+        scored = bool(labels) and len(labels) == len(judged.scores)
+        if judged.policy == LOOP and scored and judged.arm != "fallback":
             cell.predicted(judged.scores, labels)
             self._auc.setdefault(_auc_key(judged), _RollingAuc([])).add(labels, judged.scores)
 
