@@ -1,0 +1,131 @@
+"""The offline gate: whether a trained version may be offered, from paired held-out figures.
+
+Every check says what was compared, with its 95 % interval, whole customers drawn anew. It knows no
+model and no data, only numbers per request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.intervals import cluster_bootstrap
+from schemas.models import Gate, GateCheck
+
+MARGIN = 0.05
+"""How much hit rate a version may seem to lose against the champion."""
+MINIMUM_REQUESTS = 30
+FLOOR_SHARE = 0.5
+"""Own source on discover: at least this share of what plain popularity reaches."""
+KEPT_HISTORY_SHARE = 0.5
+"""How much of the champion's gain from knowing the history a version must have."""
+GRAPH_TOLERANCE = 1e-4
+SLOWEST_MS = 20.0
+LARGEST_BYTES = 64_000_000
+ROUNDS = 1_000
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One figure per held-out request of the candidate and of a rival; NaN does not count."""
+
+    candidate: Floats
+    rival: Floats
+    customers: Sequence[str]
+
+    def interval(self, seed: int) -> tuple[float, float, float, int]:
+        """Mean paired difference, its bounds, and how many requests count."""
+        difference = self.candidate - self.rival
+        counted = np.flatnonzero(~np.isnan(difference))
+        names = [self.customers[int(i)] for i in counted]
+        random = np.random.default_rng(seed)
+        mean, low, high = cluster_bootstrap(difference[counted], names, random, ROUNDS)
+        return mean, low, high, len(counted)
+
+
+def not_worse(name: str, compared: Compared, seed: int, margin: float = MARGIN) -> GateCheck:
+    """Passes when the lower bound of the difference lies above minus the margin.
+
+    >>> same = Compared(np.ones(40), np.ones(40), [str(i) for i in range(40)])
+    >>> not_worse("discover", same, seed=1).passed
+    True
+    """
+    mean, low, high, n = compared.interval(seed)
+    passed = n >= MINIMUM_REQUESTS and low > -margin
+    detail = "superior" if passed and low > 0 else ""
+    return GateCheck(
+        name=name, passed=passed, value=mean, threshold=-margin, low=low, high=high, n=n,
+        detail=detail,
+    )  # fmt: skip
+
+
+def reads_history(name: str, gain: Compared, champions: Compared | None, seed: int) -> GateCheck:
+    """Passes when the version says more about a basket from its own customer's history.
+
+    `gain` holds the log-probability of what was bought, from the own history and from another
+    customer's. A version trained on shuffled labels learns popularity alone and gains nothing.
+    With a champion the gain must also reach half of the champion's.
+    """
+    mean, low, high, n = gain.interval(seed)
+    threshold = 0.0
+    if champions is not None:
+        threshold = max(0.0, KEPT_HISTORY_SHARE * champions.interval(seed)[0])
+    passed = n >= MINIMUM_REQUESTS and low > 0.0 and mean >= threshold
+    return GateCheck(
+        name=name, passed=passed, value=mean, threshold=threshold, low=low, high=high, n=n
+    )
+
+
+def above_share(name: str, compared: Compared, seed: int, share: float = FLOOR_SHARE) -> GateCheck:
+    """Passes when the candidate's mean reaches this share of the rival's.
+
+    >>> half = Compared(np.full(40, 0.4), np.full(40, 1.0), [str(i) for i in range(40)])
+    >>> above_share("floor", half, seed=1).passed
+    False
+    """
+    mean, low, high, n = Compared(
+        compared.candidate, share * compared.rival, compared.customers
+    ).interval(seed)
+    passed = n >= MINIMUM_REQUESTS and mean >= 0.0
+    return GateCheck(
+        name=name, passed=passed, value=mean, threshold=0.0, low=low, high=high, n=n,
+        detail=f"difference to {share:g} of the rival",
+    )  # fmt: skip
+
+
+def at_most(name: str, value: float, threshold: float) -> GateCheck:
+    """Passes when a measured cost is within its budget.
+
+    >>> at_most("graph_bytes", 5.0, 10.0).passed, at_most("graph_bytes", float("nan"), 1.0).passed
+    (True, False)
+    """
+    finite = value if np.isfinite(value) else 1e300
+    return GateCheck(name=name, passed=finite <= threshold, value=finite, threshold=threshold)
+
+
+def not_below(name: str, value: float, threshold: float) -> GateCheck:
+    """Passes when a measured gain reaches its floor.
+
+    >>> not_below("gain", 0.2, 0.1).passed, not_below("gain", float("nan"), 0.1).passed
+    (True, False)
+    """
+    finite = value if np.isfinite(value) else -1e300
+    return GateCheck(name=name, passed=finite >= threshold, value=finite, threshold=threshold)
+
+
+def verdict(checks: list[GateCheck]) -> Gate:
+    """The gate as a whole: passed when every check passed, else the names of those that failed.
+
+    >>> verdict([]).passed
+    False
+    """
+    failed = [check.name for check in checks if not check.passed]
+    reason = "failed: " + ", ".join(failed) if failed else ""
+    if not checks:
+        return Gate(passed=False, reason="nothing was checked")
+    return Gate(passed=not failed, checks=checks, reason=reason)

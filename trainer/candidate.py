@@ -1,0 +1,137 @@
+"""A candidate: fitted on all before the hold-out, judged on it, and asked the gate's checks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from core.candidates import DISCOVER
+from core.gate import MINIMUM_REQUESTS
+from core.ranking import RankerWeights
+from core.sequence import SequenceVocabulary
+from core.settings import Settings
+from schemas.errors import RejectedModel
+from schemas.models import GateCheck, Retrain
+from trainer.checks import CANDIDATE, CHAMPION, offline_checks
+from trainer.data import ShopData, training_sessions, vocabulary_of
+from trainer.evaluate import Judged, judge, judge_cross_fitted, judge_ranked, log_probs
+from trainer.fit import SequenceModel, fit
+from trainer.holdout import HeldOut, holdout
+from trainer.parent import Champion, scorer_of
+from trainer.past_state import PastState
+from trainer.recipes import FIRST, FRESH_AT_LEAST_MS, REFIT, WARM, with_settings
+from trainer.stages import Stages
+from trainer.windows import VisitorSessions
+
+Weights = Mapping[str, RankerWeights]
+Sessions = Callable[[list[VisitorSessions]], list[VisitorSessions]]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One retrain with what it is trained on and from; `refused` says why there is no champion.
+
+    `disturb` changes the training sessions: for the proof that the gate refuses nonsense.
+    """
+
+    retrain: Retrain
+    data: ShopData
+    live_weights: Weights
+    champion: Champion | None = None
+    refused: str = ""
+    disturb: Sessions | None = None
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A fitted network, where its hold-out begins, its judgement and its ranker weights."""
+
+    model: SequenceModel
+    titles: list[str]
+    after_ms: int
+    judged: Judged
+    ranker: dict[str, RankerWeights]
+    checks: list[GateCheck]
+
+    @property
+    def requests(self) -> list[HeldOut]:
+        """The held-out requests."""
+        return list(self.judged.requests)
+
+
+def make_candidate(job: Job, settings: Settings, past: PastState, stages: Stages) -> Candidate:
+    """Fits, judges and checks; raises RejectedModel when there is too little data for that."""
+    after_ms, requests = holdout(job.data.interactions, job.data.until_ms, settings.seed)
+    if len(requests) < MINIMUM_REQUESTS:
+        raise RejectedModel(
+            "too_little_data",
+            f"{len(requests)} held-out requests of returning customers up to "
+            f"{job.data.until_ms}, at least {MINIMUM_REQUESTS} are needed",
+        )
+    item_ids, titles = vocabulary_of(job.data)
+    with stages.stage("fit"):
+        model = _fitted(job, settings, SequenceVocabulary(item_ids), titles, after_ms)
+    with stages.stage("judge"):
+        models = {CANDIDATE: scorer_of(model)}
+        if job.champion is not None:
+            models[CHAMPION] = job.champion.scorer
+        judged = judge(job.data, requests, models, past)
+    with stages.stage("gate"):
+        ranker = _ranked(judged, list(models), job.live_weights, settings.surface_names)
+        checks = offline_checks(judged, settings.seed, is_first=job.champion is None)
+    return Candidate(model, titles, after_ms, judged, ranker, checks)
+
+
+def refitted(job: Job, settings: Settings, candidate: Candidate) -> SequenceModel:
+    """The candidate taken a step further on the hold-out."""
+    sessions = training_sessions(job.data.interactions, candidate.after_ms)
+    return fit(
+        sessions,
+        candidate.model.vocabulary,
+        candidate.titles,
+        with_settings(REFIT, settings),
+        candidate.model.as_parent(),
+    )
+
+
+def held_out_log_prob(model: SequenceModel, candidate: Candidate) -> float:
+    """Mean log-probability of what was newly bought in the hold-out."""
+    requests = candidate.requests
+    scores = scorer_of(model)([request.history for request in requests])
+    return float(np.nanmean(log_probs(requests, scores, DISCOVER)))
+
+
+def _fitted(
+    job: Job,
+    settings: Settings,
+    vocabulary: SequenceVocabulary,
+    titles: list[str],
+    after_ms: int,
+) -> SequenceModel:
+    seen = [one for one in job.data.interactions if one.at_ms <= after_ms]
+    fresh_after_ms, parent, recipe = -1, None, FIRST
+    if job.champion is not None:
+        fresh_after_ms = min(job.champion.data_until_ms, after_ms - FRESH_AT_LEAST_MS)
+        parent, recipe = job.champion.weights, WARM
+    sessions = training_sessions(seen, fresh_after_ms)
+    if job.disturb is not None:
+        sessions = job.disturb(sessions)
+    return fit(sessions, vocabulary, titles, with_settings(recipe, settings), parent)
+
+
+def _ranked(
+    judged: Judged, models: list[str], live: Weights, surfaces: Sequence[str]
+) -> dict[str, RankerWeights]:
+    """Judges whole answers: with the weights in force, else with weights fitted here.
+
+    Returns weights for every surface; one that nothing was fitted for begins as `home` does.
+    """
+    if live:
+        for model in models:
+            judge_ranked(judged, model, live)
+        return dict(live)
+    fitted = {model: judge_cross_fitted(judged, model) for model in models}
+    weights = fitted[CANDIDATE]
+    return {surface: weights.get(surface, weights["home"]) for surface in surfaces}

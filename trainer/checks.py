@@ -1,0 +1,63 @@
+"""Which figures the gate is asked about, for a first version and for a successor."""
+
+from __future__ import annotations
+
+from core.candidates import DISCOVER
+from core.gate import Compared, above_share, not_worse, reads_history
+from schemas.models import GateCheck
+from trainer.evaluate import Judged
+
+CANDIDATE, CHAMPION = "candidate", "champion"
+LOG_PROB_MARGIN = 0.05
+GUARDRAIL_MARGIN = 0.10
+REFIT_MARGIN = 0.05
+
+
+def offline_checks(judged: Judged, seed: int, *, is_first: bool) -> list[GateCheck]:
+    """The candidate against plain popularity, and against the champion where there is one."""
+    checks = [
+        reads_history(
+            "discover_gain_from_history",
+            _gain(judged, CANDIDATE),
+            None if is_first else _gain(judged, CHAMPION),
+            seed,
+        ),
+        above_share(
+            "discover_source_above_floor",
+            _hits(judged, f"{CANDIDATE}.source", "popular_7d", DISCOVER),
+            seed,
+        ),
+    ]
+    if is_first:
+        floor = _hits(judged, CANDIDATE, "popular_7d", "home")
+        return [*checks, not_worse("home_answer_vs_popular_7d", floor, seed)]
+    return [*checks, *_against_champion(judged, seed)]
+
+
+def _against_champion(judged: Judged, seed: int) -> list[GateCheck]:
+    sources = f"{CANDIDATE}.source", f"{CHAMPION}.source"
+    said = Compared(
+        judged.log_prob[CANDIDATE, DISCOVER],
+        judged.log_prob[CHAMPION, DISCOVER],
+        judged.customers,
+    )
+    checks = [
+        not_worse("discover_source_vs_champion", _hits(judged, *sources, DISCOVER), seed),
+        not_worse("discover_log_prob_vs_champion", said, seed, LOG_PROB_MARGIN),
+    ]
+    for surface in ("home", DISCOVER):
+        answers = _hits(judged, CANDIDATE, CHAMPION, surface)
+        checks.append(not_worse(f"{surface}_answer_vs_champion", answers, seed, GUARDRAIL_MARGIN))
+    return checks
+
+
+def _hits(judged: Judged, policy: str, rival: str, surface: str) -> Compared:
+    return Compared(
+        judged.lists[policy, surface].hit, judged.lists[rival, surface].hit, judged.customers
+    )
+
+
+def _gain(judged: Judged, model: str) -> Compared:
+    return Compared(
+        judged.log_prob[model, DISCOVER], judged.log_prob[model, "swapped"], judged.customers
+    )

@@ -1,0 +1,134 @@
+"""Training data as values: cleaned interactions in event-time order, sessions, and the catalogue.
+
+It knows nothing of where they were read (`trainer/reading.py`) and nothing of networks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from core.shop_state import KIND_WEIGHT
+from core.visitor_history import SESSION_GAP_MS
+from trainer.windows import VisitorSessions
+
+MAX_SESSION_ITEMS = 100
+"""A session with more distinct items is a wholesale list: it counts, but nothing is learned."""
+
+
+@dataclass(frozen=True, slots=True)
+class Interaction:
+    """One event of one visitor with some items; `kind` is its event name."""
+
+    at_ms: int
+    event_id: str
+    kind: str
+    visitor_id: str
+    item_ids: tuple[str, ...]
+    session_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogueRow:
+    """What the shop said about an item at a time."""
+
+    item_id: str
+    title: str
+    price: float | None
+    at_ms: int
+
+
+@dataclass(frozen=True)
+class ShopData:
+    """Everything one training may see, up to `until_ms` in event time."""
+
+    interactions: list[Interaction]
+    items: list[CatalogueRow]
+    until_ms: int
+    rows: int
+    dropped: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def from_ms(self) -> int:
+        """Event time of the first interaction."""
+        return self.interactions[0].at_ms if self.interactions else self.until_ms
+
+
+def clean(
+    found: Iterable[Interaction], items: list[CatalogueRow], until_ms: int, rows: int
+) -> ShopData:
+    """Orders by (event time, event id) and leaves out what teaches nothing, with counts.
+
+    Left out: kinds that count nothing, repeated event ids, events after `until_ms`, events without
+    items. An item named twice in one event counts once.
+    """
+    kept: list[Interaction] = []
+    dropped = {"kind": 0, "repeated": 0, "late": 0, "empty": 0}
+    seen: set[str] = set()
+    for one in sorted(found, key=lambda i: (i.at_ms, i.event_id)):
+        reason = _reason_to_drop(one, seen, until_ms)
+        if reason is not None:
+            dropped[reason] += 1
+            continue
+        seen.add(one.event_id)
+        kept.append(one)
+    return ShopData(kept, items, until_ms, rows, {k: n for k, n in dropped.items() if n})
+
+
+def _reason_to_drop(one: Interaction, seen: set[str], until_ms: int) -> str | None:
+    if KIND_WEIGHT.get(one.kind, 0.0) == 0.0:
+        return "kind"
+    if one.event_id in seen:
+        return "repeated"
+    if one.at_ms > until_ms:
+        return "late"
+    return None if one.item_ids else "empty"
+
+
+def sessions_of(interactions: Sequence[Interaction]) -> dict[str, list[list[Interaction]]]:
+    """Each visitor's sessions, oldest first.
+
+    Events belong together when they name the same session, or, where one of them names none, when
+    at most ten minutes lie between neighbours.
+    """
+    chains: dict[str, list[list[Interaction]]] = {}
+    for one in interactions:
+        mine = chains.setdefault(one.visitor_id, [])
+        if mine and continues(mine[-1][-1], one):
+            mine[-1].append(one)
+        else:
+            mine.append([one])
+    return chains
+
+
+def continues(last: Interaction, one: Interaction) -> bool:
+    """Whether the second event belongs to the same session as the first, its predecessor."""
+    if last.session_id and one.session_id:
+        return last.session_id == one.session_id
+    return one.at_ms - last.at_ms <= SESSION_GAP_MS
+
+
+def training_sessions(
+    interactions: Sequence[Interaction], fresh_after_ms: int = -1
+) -> list[VisitorSessions]:
+    """Visitors with something to learn from; what lies at or before `fresh_after_ms` is context."""
+    visitors = []
+    for chain in sessions_of(interactions).values():
+        kept = [(session[0].at_ms, _items(session)) for session in chain]
+        kept = [(at, items) for at, items in kept if len(items) <= MAX_SESSION_ITEMS]
+        old = sum(at <= fresh_after_ms for at, _ in kept)
+        if old < len(kept):
+            visitors.append(VisitorSessions(tuple(items for _, items in kept), fresh_from=old))
+    return visitors
+
+
+def _items(session: Sequence[Interaction]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(item for one in session for item in one.item_ids))
+
+
+def vocabulary_of(data: ShopData) -> tuple[list[str], list[str]]:
+    """Item ids in sorted order and their titles: all that were interacted with or are listed."""
+    titles = {row.item_id: row.title for row in data.items}
+    met = {item for one in data.interactions for item in one.item_ids}
+    item_ids = sorted(met | titles.keys())
+    return item_ids, [titles.get(item, "") for item in item_ids]

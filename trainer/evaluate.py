@@ -1,0 +1,217 @@
+"""Candidate and champion on the same held-out requests, each with the state of its moment.
+
+Judged are the sequence model's own source alone and the whole answer (all sources, ranked), beside
+the plain baselines. What the figures must be is for `core/gate.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.baselines import own_items, popular_7d
+from core.candidates import DISCOVER, Ask, Candidates, gather
+from core.model_version import sha256
+from core.ranker import fit_initial
+from core.ranking import RankerWeights, rank
+from core.sequence import SequenceScores
+from core.shop_state import ShopState
+from trainer.data import ShopData
+from trainer.holdout import HeldOut
+from trainer.past_state import PastState, items_in_order
+
+K = 10
+UNKNOWN_LOG_PROB = -14.0
+SURFACES = ("home", DISCOVER)
+
+Floats = NDArray[np.float64]
+Scorer = Callable[[Sequence[Sequence[str]]], list[SequenceScores]]
+Weights = Mapping[str, RankerWeights]
+
+
+@dataclass(frozen=True)
+class Lists:
+    """Hit and recall of one policy's lists per request, NaN where the request does not count."""
+
+    hit: Floats
+    recall: Floats
+
+
+@dataclass
+class Judged:
+    """Everything measured: `lists` by (policy, surface), `log_prob` by (model, surface or swapped).
+
+    `log_prob` is the mean over a basket's items (on discover the new ones), and under the name
+    `swapped` the same when each request is answered from another customer's history.
+    """
+
+    requests: Sequence[HeldOut]
+    lists: dict[tuple[str, str], Lists] = field(default_factory=dict)
+    log_prob: dict[tuple[str, str], Floats] = field(default_factory=dict)
+    gathered: dict[tuple[str, str], list[Candidates]] = field(default_factory=dict)
+    state: ShopState = field(default_factory=ShopState)
+
+    @property
+    def customers(self) -> list[str]:
+        """The customer of each request."""
+        return [request.visitor_id for request in self.requests]
+
+    def figures(self) -> dict[str, float]:
+        """Means by policy and surface, as a manifest keeps them."""
+        found = {"held_out_requests": float(len(self.requests))}
+        for (policy, surface), lists in self.lists.items():
+            found[f"{policy}.{surface}.hr@10"] = _mean(lists.hit)
+            found[f"{policy}.{surface}.recall@10"] = _mean(lists.recall)
+        for (model, surface), values in self.log_prob.items():
+            found[f"{model}.{surface}.log_prob"] = _mean(values)
+        return found
+
+
+def judge(
+    data: ShopData, requests: Sequence[HeldOut], models: Mapping[str, Scorer], past: PastState
+) -> Judged:
+    """Walks the hold-out once: own sources, baselines, and candidates for the whole answer."""
+    judged = Judged(requests)
+    said = {name: scorer([r.history for r in requests]) for name, scorer in models.items()}
+    for name, scores in said.items():
+        _judge_source(judged, name, scores)
+    shifted = [requests[i - len(requests) // 2].history for i in range(len(requests))]
+    for name, scorer in models.items():
+        judged.log_prob[name, "swapped"] = log_probs(requests, scorer(shifted), DISCOVER)
+    _walk(data, judged, said, past)
+    return judged
+
+
+def judge_ranked(judged: Judged, model: str, weights: Weights) -> None:
+    """Adds the whole answer of a model, ranked with these weights."""
+    for surface in SURFACES:
+        lists = [
+            _top(candidates, weights[surface]) for candidates in judged.gathered[model, surface]
+        ]
+        judged.lists[model, surface] = judged_lists(judged.requests, surface, lists)
+
+
+def judge_cross_fitted(judged: Judged, model: str) -> dict[str, RankerWeights]:
+    """Adds the whole answer of a model whose ranker no one has trained yet.
+
+    Each half of the customers is ranked with weights fitted on the other half; the weights that
+    are returned are fitted on all.
+    """
+    names, index = np.unique(judged.customers, return_inverse=True)
+    half = np.random.default_rng(len(names)).permutation(len(names))[index] % 2
+    fitted = {}
+    for surface in SURFACES:
+        gathered = judged.gathered[model, surface]
+        lists: list[list[str]] = [[] for _ in gathered]
+        for side in (0, 1):
+            weights = _fitted(judged, surface, gathered, np.flatnonzero(half != side))
+            for i in np.flatnonzero(half == side):
+                lists[i] = _top(gathered[i], weights)
+        judged.lists[model, surface] = judged_lists(judged.requests, surface, lists)
+        everyone = np.arange(len(gathered))
+        fitted[surface] = _fitted(judged, surface, gathered, everyone)
+    return fitted
+
+
+def judged_lists(
+    requests: Sequence[HeldOut], surface: str, lists: Sequence[Sequence[str]]
+) -> Lists:
+    """Hit and recall of lists; on discover against new items only, NaN where there are none."""
+    hit, recall = np.full(len(requests), np.nan), np.full(len(requests), np.nan)
+    for i, (request, shown) in enumerate(zip(requests, lists, strict=True)):
+        wanted = wanted_items(request, surface)
+        if wanted:
+            found = len(wanted.intersection(shown))
+            hit[i], recall[i] = float(found > 0), found / len(wanted)
+    return Lists(hit, recall)
+
+
+def wanted_items(request: HeldOut, surface: str) -> frozenset[str]:
+    """What counts as found on a surface."""
+    return request.new_basket if surface == DISCOVER else request.basket
+
+
+def _judge_source(judged: Judged, name: str, scores: list[SequenceScores]) -> None:
+    for surface in SURFACES:
+        lists = [
+            _source_list(said, request.bought if surface == DISCOVER else frozenset())
+            for said, request in zip(scores, judged.requests, strict=True)
+        ]
+        source = judged_lists(judged.requests, surface, lists)
+        judged.lists[f"{name}.source", surface] = source
+        judged.log_prob[name, surface] = log_probs(judged.requests, scores, surface)
+
+
+def _source_list(said: SequenceScores, without: frozenset[str]) -> list[str]:
+    index = said.vocabulary.index
+    log_probs = said.log_probs.copy()
+    log_probs[[index[item] for item in without if item in index]] = -np.inf
+    best = np.argpartition(-log_probs, min(K, len(log_probs) - 1))[:K]
+    return [said.vocabulary.item_ids[i] for i in best]
+
+
+def log_probs(requests: Sequence[HeldOut], scores: list[SequenceScores], surface: str) -> Floats:
+    result = np.full(len(requests), np.nan)
+    for i, (request, said) in enumerate(zip(requests, scores, strict=True)):
+        wanted = sorted(wanted_items(request, surface))
+        if wanted:
+            index = said.vocabulary.index
+            known = [float(said.log_probs[index[item]]) for item in wanted if item in index]
+            unknown = [UNKNOWN_LOG_PROB] * (len(wanted) - len(known))
+            result[i] = float(np.mean(known + unknown))
+    return result
+
+
+def _walk(
+    data: ShopData,
+    judged: Judged,
+    said: Mapping[str, list[SequenceScores]],
+    past: PastState,
+) -> None:
+    requests = judged.requests
+    walk = past.before(data, requests[0].index)
+    items = items_in_order(data)
+    plain: dict[tuple[str, str], list[list[str]]] = {}
+    for number, request in enumerate(requests):
+        walk.advance(data, items, request.index)
+        for surface in SURFACES:
+            ask = Ask(request.visitor_id, surface, request.asked_ms, K)
+            plain.setdefault(("popular_7d", surface), []).append(popular_7d(walk.state, ask))
+            if surface != DISCOVER:
+                plain.setdefault(("own_items", surface), []).append(own_items(walk.state, ask))
+            for name, scores in said.items():
+                found = gather(walk.state, ask, scores[number])
+                judged.gathered.setdefault((name, surface), []).append(found)
+    walk.advance(data, items, len(data.interactions))
+    judged.state = walk.state
+    for (policy, surface), lists in plain.items():
+        judged.lists[policy, surface] = judged_lists(requests, surface, lists)
+
+
+def _mean(values: Floats) -> float:
+    counted = values[~np.isnan(values)]
+    return round(float(counted.mean()), 6) if len(counted) else 0.0
+
+
+def _top(candidates: Candidates, weights: RankerWeights) -> list[str]:
+    return [slot.item_id for slot in rank(candidates, weights, K)]
+
+
+def _fitted(
+    judged: Judged,
+    surface: str,
+    gathered: Sequence[Candidates],
+    chosen: NDArray[np.int64],
+) -> RankerWeights:
+    features, labels = [], []
+    for i in chosen:
+        wanted = wanted_items(judged.requests[i], surface)
+        if wanted:
+            features.append(gathered[i].features)
+            labels.append(np.array([item in wanted for item in gathered[i].item_ids], np.float64))
+    weights = fit_initial(np.concatenate(features), np.concatenate(labels), "")
+    content = sha256(weights.coef.tobytes())
+    return replace(weights, version=f"initial-{content[:12]}")

@@ -1,0 +1,136 @@
+"""One training from data to a signed, stored version: fit, judge, gate, refit, export, store.
+
+The gate is asked about a candidate that has not seen the hold-out. When it passes, the recipe is
+taken a step further on the hold-out itself, so that the version knows the newest days too; the
+manifest says so.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from numpy.typing import NDArray
+
+from adapters.artefacts import ArtefactStore
+from adapters.onnx import SequenceGraph, probe_difference
+from core.gate import GRAPH_TOLERANCE, LARGEST_BYTES, SLOWEST_MS, at_most, not_below, verdict
+from core.settings import Settings
+from schemas.errors import RejectedModel
+from schemas.models import GateCheck, Manifest, Retrain
+from trainer.candidate import (
+    Candidate,
+    Job,
+    Weights,
+    held_out_log_prob,
+    make_candidate,
+    refitted,
+)
+from trainer.checks import REFIT_MARGIN
+from trainer.data import ShopData
+from trainer.export import (
+    graph_bytes,
+    graph_difference,
+    milliseconds_each,
+    probe_of,
+    version_files,
+)
+from trainer.fit import SequenceModel
+from trainer.parent import load_champion
+from trainer.past_state import PastState
+from trainer.stages import Stages
+from trainer.version import Made, manifest_of, store_signed
+
+CHECKED_ROWS = 64
+
+
+@dataclass(frozen=True)
+class Tools:
+    """What every training uses: settings, where versions go, and the key they are signed with."""
+
+    settings: Settings
+    store: ArtefactStore
+    key: Ed25519PrivateKey
+
+
+class Pipeline:
+    """Trains one retrain after another; keeps the shop's past state between them."""
+
+    def __init__(self, tools: Tools) -> None:
+        self._tools = tools
+        self._past = PastState()
+
+    def job(self, retrain: Retrain, data: ShopData, live_weights: Weights) -> Job:
+        """The retrain with its champion; one that is not sound is left aside, on record."""
+        if retrain.parent_version is None:
+            return Job(retrain, data, live_weights)
+        try:
+            champion = load_champion(
+                self._tools.store,
+                retrain.task,
+                retrain.parent_version,
+                self._tools.key.public_key(),
+            )
+        except RejectedModel as error:
+            return Job(retrain, data, live_weights, refused=f"{error.reason}: {error}")
+        return Job(retrain, data, live_weights, champion)
+
+    def run(self, job: Job, stages: Stages) -> Made:
+        """The stored version, whatever the gate said.
+
+        Raises:
+            RejectedModel: there is too little data to train on or to judge by.
+            Unavailable: the version could not be written.
+        """
+        settings = self._tools.settings
+        candidate = make_candidate(job, settings, self._past, stages)
+        model, checks = candidate.model, list(candidate.checks)
+        passed = all(check.passed for check in checks)
+        with stages.stage("refit"):
+            if passed:
+                model = refitted(job, settings, candidate)
+                checks.append(_refit_check(model, candidate))
+        with stages.stage("export"):
+            made = self._exported(job, candidate, model, checks)
+        with stages.stage("store"):
+            store_signed(self._tools.store, self._tools.key, made)
+        return made
+
+    def _exported(
+        self, job: Job, candidate: Candidate, model: SequenceModel, checks: list[GateCheck]
+    ) -> Made:
+        graph = graph_bytes(model)
+        running = SequenceGraph(graph)
+        tokens = _tokens(model, candidate)
+        probe = probe_of(running, tokens)
+        steady = [
+            *checks,
+            at_most("graph_vs_torch", graph_difference(running, model, tokens), GRAPH_TOLERANCE),
+            at_most("graph_bytes", float(len(graph)), LARGEST_BYTES),
+            at_most("probe", probe_difference(SequenceGraph(graph), probe), probe.tolerance),
+        ]
+        # How long an answer took differs from run to run: it is judged, but no part of the
+        # version's identity.
+        timed = at_most("graph_ms", milliseconds_each(running, tokens), SLOWEST_MS)
+        files = version_files(
+            model, graph, candidate.titles, candidate.ranker, candidate.judged.state
+        )
+        manifest: Manifest = manifest_of(
+            job, candidate, self._tools.settings, verdict(steady), probe, files
+        )
+        gate = verdict([*steady, timed])
+        return Made(manifest, files, gate, candidate.ranker, candidate.model.losses)
+
+
+def _tokens(model: SequenceModel, candidate: Candidate) -> NDArray[np.int64]:
+    """Held-out histories as the graph takes them, the empty history among them."""
+    histories = [request.history for request in candidate.requests[: CHECKED_ROWS - 1]]
+    return np.stack([model.vocabulary.encode(history) for history in [*histories, ()]])
+
+
+def _refit_check(model: SequenceModel, candidate: Candidate) -> GateCheck:
+    """The refit has seen the hold-out: doing worse on it than before means it went wrong."""
+    before = held_out_log_prob(candidate.model, candidate)
+    after = held_out_log_prob(model, candidate)
+    return not_below("refit_log_prob", after - before, -REFIT_MARGIN)

@@ -1,0 +1,88 @@
+"""Reads training data from ClickHouse by SQL, once the sink has stored what a retrain names.
+
+It decides nothing: cleaning is in `trainer/data.py`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from adapters.clickhouse import ClickHouse, connected
+from adapters.tables_progress import wait_sunk
+from core.settings import Settings
+from core.shop_state import KIND_WEIGHT
+from schemas.models import Retrain
+from schemas.topics import EVENTS_VALID
+from trainer.data import CatalogueRow, Interaction, ShopData, clean
+
+SINK_DEADLINE_S = 60.0
+_log = logging.getLogger(__name__)
+
+_EVENTS = """
+SELECT event_time_ms, event_id, event_name, visitor_id, ifNull(session_id, '') AS session_id,
+       `items.item_id` AS item_ids
+FROM events
+WHERE event_name IN {kinds:Array(String)} AND event_time_ms <= {until:Int64} AND ({within})
+"""
+
+_ITEMS = """
+SELECT item_id, title, price, updated_at_ms AS at_ms
+FROM items WHERE updated_at_ms <= {until:Int64} ORDER BY updated_at_ms, item_id
+"""
+
+
+def read_shop(settings: Settings, retrain: Retrain) -> ShopData:
+    """What the retrain may be trained on: up to its event time and, where named, its offsets.
+
+    Raises:
+        Unavailable: the sink did not pass the offsets in time, or ClickHouse did not answer.
+    """
+    with connected(settings.clickhouse) as client:
+        wait_sunk(client, retrain.offsets, settings.topic_prefix, within_s=SINK_DEADLINE_S)
+        interactions = _interactions(client, retrain)
+        items = _items(client, retrain)
+    data = clean(interactions, items, retrain.data_until_ms, rows=len(interactions))
+    _log.info(
+        "read %d events and %d items, left out %s", len(interactions), len(items), data.dropped
+    )
+    return data
+
+
+def _interactions(client: ClickHouse, retrain: Retrain) -> list[Interaction]:
+    kinds = sorted(kind for kind, weight in KIND_WEIGHT.items() if weight > 0)
+    bounds = _bounds(retrain.offsets)
+    parameters: dict[str, Any] = {"kinds": kinds, "until": retrain.data_until_ms}
+    conditions = []
+    for partition, offset in sorted(bounds.items()):
+        conditions.append(f"(_partition = {partition} AND _offset < {offset})")
+    within = " OR ".join(conditions) or "1"
+    table = client.query_arrow(_EVENTS.replace("{within}", within), parameters)
+    columns = [table.column(name).to_pylist() for name in _EVENT_COLUMNS]
+    return [
+        Interaction(at_ms, event_id, kind, visitor_id, tuple(dict.fromkeys(item_ids)), session_id)
+        for at_ms, event_id, kind, visitor_id, session_id, item_ids in zip(*columns, strict=True)
+    ]
+
+
+_EVENT_COLUMNS = ("event_time_ms", "event_id", "event_name", "visitor_id", "session_id", "item_ids")
+
+
+def _items(client: ClickHouse, retrain: Retrain) -> list[CatalogueRow]:
+    table = client.query_arrow(_ITEMS, {"until": retrain.data_until_ms})
+    columns = [table.column(name).to_pylist() for name in ("item_id", "title", "price", "at_ms")]
+    return [CatalogueRow(*row) for row in zip(*columns, strict=True)]
+
+
+def _bounds(offsets: Mapping[str, int]) -> dict[int, int]:
+    """Next offset by partition of the topic that fills the table `events`.
+
+    A partition that a retrain does not name holds nothing it may see.
+    """
+    found = {}
+    for place, offset in offsets.items():
+        topic, _, partition = place.rpartition("/")
+        if topic == EVENTS_VALID.name or topic.endswith(EVENTS_VALID.full_name("")):
+            found[int(partition)] = int(offset)
+    return found

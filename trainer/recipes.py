@@ -1,0 +1,34 @@
+"""The hyper-parameters of each kind of fit. Measured on Online Retail: see `docs/` and `bench/`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from core.settings import DAY_MS, Settings
+from trainer.fit import Recipe
+
+FIRST = Recipe(epochs=8, batch_rows=64, learning_rate=4e-3)
+WARM = Recipe(epochs=2, learning_rate=1e-3)
+REFIT = Recipe(epochs=2, learning_rate=1e-3)
+FRESH_AT_LEAST_MS = 28 * DAY_MS
+"""A warm start predicts at least this much of the newest data, seen before or not."""
+
+
+def with_settings(recipe: Recipe, settings: Settings) -> Recipe:
+    """The recipe with the operator's seed and number of threads."""
+    return replace(recipe, seed=settings.seed, threads=settings.threads)
+
+
+def as_parameters(prefix: str, recipe: Recipe) -> dict[str, float | int | str | bool]:
+    """The recipe as a manifest records it."""
+    return {
+        f"{prefix}.epochs": recipe.epochs,
+        f"{prefix}.batch_rows": recipe.batch_rows,
+        f"{prefix}.learning_rate": recipe.learning_rate,
+        f"{prefix}.repeat_weight": recipe.repeat_weight,
+        f"{prefix}.width": recipe.shape.width,
+        f"{prefix}.layers": recipe.shape.layers,
+        f"{prefix}.heads": recipe.shape.heads,
+        f"{prefix}.dropout": recipe.shape.dropout,
+        f"{prefix}.threads": recipe.threads,
+    }
