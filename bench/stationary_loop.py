@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from bench.floor_data import Session, put_items
+from core.baselines import popular_7d
 from core.candidates import DISCOVER, Ask, gather
 from core.features import feature_schema_hash
 from core.ranking import RankedSlot, RankerWeights, considered, rank
@@ -74,7 +75,8 @@ class StageLoop:
 
     def _answer(self, session: Session, surface: str) -> None:
         past = session.past
-        candidates = gather(self.state, Ask(past.visitor_id, surface, past.at_ms), None)
+        ask = Ask(past.visitor_id, surface, past.at_ms)
+        candidates = gather(self.state, ask, None)
         weights = self.live[surface]
         shown = rank(candidates, weights, 10)
         slots = [*shown, *considered(candidates, weights, 10)]
@@ -85,6 +87,8 @@ class StageLoop:
         self._judge(session, surface, ("loop", self.champion), (shown, slots), fresh)
         if self.challenger:
             self._judge(session, surface, ("challenger", self.challenger), (shown, []), fresh)
+        popular = [_plain(item, i) for i, item in enumerate(popular_7d(self.state, ask), 1)]
+        self._judge(session, surface, ("popular_7d", "popular_7d"), (popular, []), fresh)
 
     def _judge(
         self,
@@ -126,14 +130,14 @@ class StageLoop:
         )
 
     def _step(self, record: JudgedList | BasketSeen) -> None:
-        began = time.perf_counter()
+        began = time.process_time()
         self.stage.step(record)
-        self.stage_s += time.perf_counter() - began
+        self.stage_s += time.process_time() - began
 
     def _close(self, now_ms: int) -> None:
-        began = time.perf_counter()
+        began = time.process_time()
         outputs = self.stage.close(now_ms, 0)
-        self.stage_s += time.perf_counter() - began
+        self.stage_s += time.process_time() - began
         for _, _, record in outputs.records:
             if isinstance(record, Metric):
                 self.metrics += 1
@@ -184,3 +188,7 @@ class StageLoop:
                 data_until_ms=data_until_ms,
             )
         )
+
+
+def _plain(item_id: str, position: int) -> RankedSlot:
+    return RankedSlot(item_id, position, -float(position), "popularity", 1.0, ())

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from core.drift_errors import ErrorCusum, ErrorWindow, LabelCusum
+from core.drift_errors import ErrorCusum, ErrorWindow, LabelCusum, Reference
 from core.drift_inputs import ItemMemory, PopularityTest, UnknownCusum
 from core.drift_types import Evidence, Observed, Standing
 from core.settings import Settings
@@ -38,6 +38,7 @@ class SavedDrift(msgspec.Struct):
     labels: dict[str, LabelCusum]
     unknown: dict[str, UnknownCusum]
     popularity: dict[str, PopularityTest]
+    references: dict[str, Reference] = {}
 
 
 class Drift:
@@ -53,8 +54,8 @@ class Drift:
         """Watches a new champion, trained on data up to `data_until_ms`, from nothing."""
         state = self.state
         state.version = version
-        state.errors = {name: ErrorCusum(budget=self._budget) for name in self._surfaces}
-        state.windows = {name: ErrorWindow(budget=self._budget) for name in self._surfaces}
+        for name in self._surfaces:
+            self.relearn(name)
         state.labels = {name: LabelCusum(budget=self._budget) for name in self._surfaces}
         where = self._surfaces[0]
         state.unknown = {
@@ -101,6 +102,21 @@ class Drift:
         chart = self._chart(surface, detector)
         if not isinstance(chart, PopularityTest):
             chart.raised_at = None
+
+    def relearn(self, surface: str) -> None:
+        """Takes the errors on a surface from now on as the level to compare with."""
+        self.state.errors[surface] = ErrorCusum(budget=self._budget)
+        self.state.windows[surface] = ErrorWindow(budget=self._budget)
+        self.state.references[surface] = Reference()
+
+    def compared(self, surface: str, champion_hit: bool, reference_hit: bool) -> None:
+        """Takes in one request that the champion and the untrained rule both answered."""
+        if surface in self.state.references:
+            self.state.references[surface].add(champion_hit - reference_hit)
+
+    def became_harder(self, surface: str) -> bool:
+        """Whether errors rose without the champion losing ground to the untrained rule."""
+        return self.state.references[surface].lost_ground() is False
 
     def no_basket(self) -> str:
         """Which surface's answers are no longer followed by baskets, or nothing."""

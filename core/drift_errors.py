@@ -84,6 +84,37 @@ class ErrorCusum(msgspec.Struct):
         )
 
 
+class Reference(msgspec.Struct):
+    """The champion's hits less those of a rule that needs no training, on the same requests.
+
+    When both miss more, the requests became harder and no training helps. The newest 400
+    differences are held against the first 200.
+    """
+
+    base: list[int] = []
+    recent: list[int] = []
+
+    def add(self, difference: int) -> None:
+        """Takes in one request that both answered."""
+        if len(self.base) < BASELINE_N:
+            self.base.append(difference)
+            return
+        self.recent.append(difference)
+        del self.recent[: -2 * BASELINE_N]
+
+    def lost_ground(self) -> bool | None:
+        """Whether the champion fell against the rule at the 5 % level; None with too few pairs.
+
+        >>> reference = Reference(base=[1, 0] * 100, recent=[0, 0] * 50)
+        >>> reference.lost_ground()
+        True
+        """
+        if len(self.base) < BASELINE_N or len(self.recent) < BASELINE_N // 2:
+            return None
+        (base, base_error), (recent, recent_error) = _mean(self.base), _mean(self.recent)
+        return recent - base < -_ONE_SIDED_95 * math.sqrt(base_error + recent_error)
+
+
 class LabelCusum(ErrorCusum):
     """The same chart on answers that no purchase followed: tracking or demand, not the model."""
 
@@ -151,3 +182,10 @@ class ErrorWindow(msgspec.Struct):
             n=self.n,
             minimum_detectable=cut,
         )
+
+
+def _mean(values: list[int]) -> tuple[float, float]:
+    """Mean and the squared standard error of it."""
+    n = len(values)
+    mean = sum(values) / n
+    return mean, sum((value - mean) ** 2 for value in values) / (n - 1) / n

@@ -26,6 +26,7 @@ SUSTAINED = {
 """Observations (tests for popularity) after which a standing alarm counts, or is let go."""
 PARTNER = {"error_cusum": "error_adwin", "error_adwin": "error_cusum"}
 """The second detector that confirms the first at once."""
+HARDER = "requests became harder: 7-day popularity misses as much more on the same ones"
 _PARTNER_ONLY = {"error_adwin"}
 _RETRAIN_KIND: dict[str, RetrainKind] = {"input": "drift_input", "concept": "drift_error"}
 
@@ -67,6 +68,12 @@ class Detectors(Protocol):
 
     def rearm(self, surface: str, detector: str) -> None:
         """Lets it alarm again."""
+
+    def became_harder(self, surface: str) -> bool:
+        """Whether an untrained rule misses as much more on the same requests."""
+
+    def relearn(self, surface: str) -> None:
+        """Takes the present level of errors as the one to compare with."""
 
 
 class PolicyState(msgspec.Struct):
@@ -153,10 +160,14 @@ class RetrainPolicy:
         verdict = confirm(evidence.detector, stands, partner in self.state.causes)
         if verdict is None:
             return []
+        if verdict:
+            detectors.rearm(evidence.surface, evidence.detector)
+        elif evidence.kind == "concept" and detectors.became_harder(evidence.surface):
+            verdict = HARDER
+            detectors.relearn(evidence.surface)
         cause.confirmed = not verdict
         if verdict:
             del self.state.causes[key]
-            detectors.rearm(evidence.surface, evidence.detector)
         return [drift_alarm(self.settings.task, cause.drift_id, evidence, verdict)]
 
     def _weigh(self, cause: Cause, situation: Situation) -> list[DriftAlarm | Retrain]:

@@ -27,7 +27,8 @@ Record = JudgedList | BasketSeen | Publish | Order
 Output = tuple[Topic, str, msgspec.Struct]
 
 _LEARNED_ARMS = frozenset({"champion", "canary", "explore"})
-_PAIRED = frozenset({LOOP, "challenger", "control"})
+_REFERENCE = "popular_7d"
+_PAIRED = frozenset({LOOP, "challenger", "control", _REFERENCE})
 
 
 class StageOutputs(msgspec.Struct, frozen=True):
@@ -176,9 +177,15 @@ class TaskStage:
         others = self._requests.meet(key, judged.policy, half)
         if judged.policy == LOOP:
             for policy, rival in others.items():
-                self._decider.pair(judged.surface, half, rival, policy)
+                self._compare(judged.surface, half, rival, policy)
         elif LOOP in others:
-            self._decider.pair(judged.surface, others[LOOP], half, judged.policy)
+            self._compare(judged.surface, others[LOOP], half, judged.policy)
+
+    def _compare(self, surface: str, champion: Half, rival: Half, policy: str) -> None:
+        if policy != _REFERENCE:
+            self._decider.pair(surface, champion, rival, policy)
+        elif champion.version == self._decider.pointer.champion:
+            self._drift.compared(surface, champion.hit, rival.hit)
 
     def _alarm(self, raised: list[Evidence]) -> None:
         for evidence in raised:

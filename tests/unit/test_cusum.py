@@ -33,7 +33,7 @@ def test_the_threshold_keeps_the_budget_at_every_rate(rate: int, budget: float) 
     p0 = rate / 100
     chart = bernoulli_chart(p0, 1 - 0.8 * (1 - p0), budget)
     assert p0 < chart.down / (chart.up + chart.down) < chart.p1
-    if chart.threshold <= 700:
+    if chart.threshold <= 300:
         assert bernoulli_arl(chart.up, chart.down, chart.threshold, p0) >= budget
 
 
@@ -41,7 +41,7 @@ def test_the_threshold_keeps_the_budget_at_every_rate(rate: int, budget: float) 
 @given(rate=st.integers(10, 60))
 def test_a_lower_rate_alarms_later_still(rate: int) -> None:
     chart = bernoulli_chart(rate / 100, rate / 100 + 0.15, 1e4)
-    if chart.threshold <= 700:
+    if chart.threshold <= 300:
         at = bernoulli_arl(chart.up, chart.down, chart.threshold, rate / 100)
         assert bernoulli_arl(chart.up, chart.down, chart.threshold, rate / 100 - 0.05) > at
 

@@ -18,6 +18,7 @@ class Detectors:
     def __init__(self, **standing: Standing) -> None:
         self.stands = standing
         self.rearmed: list[str] = []
+        self.harder = False
 
     def standing(self, surface: str, detector: str) -> Standing:
         """As told, or over its threshold for long."""
@@ -26,6 +27,14 @@ class Detectors:
     def rearm(self, surface: str, detector: str) -> None:
         """Remembers that it was asked."""
         self.rearmed.append(detector)
+
+    def became_harder(self, surface: str) -> bool:
+        """As told."""
+        return self.harder
+
+    def relearn(self, surface: str) -> None:
+        """Remembers that it was asked."""
+        self.rearmed.append(surface)
 
 
 def _evidence(
@@ -105,6 +114,17 @@ def test_two_error_detectors_confirm_each_other_at_once() -> None:
         r for r in _retrains(policy.close(_situation(), detectors)) if r.state == "accepted"
     ]
     assert [retrain.kind for retrain in accepted] == ["drift_error"]
+
+
+def test_errors_that_rose_because_requests_became_harder_retrain_nothing() -> None:
+    policy, detectors = _policy(), Detectors()
+    detectors.harder = True
+    policy.raised(_evidence("error_cusum", "concept"))
+    (alarm,) = policy.close(_situation(), detectors)
+    assert isinstance(alarm, DriftAlarm)
+    assert alarm.status == "suppressed"
+    assert alarm.reason.startswith("requests became harder")
+    assert detectors.rearmed == ["home"]
 
 
 def test_adwin_alone_never_retrains() -> None:
