@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import argparse
 import os
+import time
 from pathlib import Path
 
 import psutil
 
 from adapters.home import home_of
 from core.settings import parse
-from local.state import is_running, read_state, stop_left_behind
+from local.state import HomeState, is_running, read_state, stop_left_behind
 from schemas.errors import Unavailable
 
 HELP = "Stop what `shoploop up` runs."
 _WITHIN_S = 120.0
+_LOOK_EVERY_S = 0.1
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,16 +32,19 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"nothing runs in {home}")
         return 0
     if is_running(state.supervisor_pid, state.supervisor_created_at_s):
-        supervisor = psutil.Process(state.supervisor_pid)
-        supervisor.terminate()
-        try:
-            supervisor.wait(_WITHIN_S)
-        except psutil.TimeoutExpired as error:
-            raise Unavailable(
-                f"process {state.supervisor_pid} did not stop within {_WITHIN_S:g} s"
-            ) from error
+        psutil.Process(state.supervisor_pid).terminate()
+        _wait_gone(state)
         print(f"stopped process {state.supervisor_pid} and its {len(state.processes)} processes")
         return 0
     ended = stop_left_behind(state)
     print(f"stopped {', '.join(ended)}, left behind" if ended else f"nothing runs in {home}")
     return 0
+
+
+def _wait_gone(state: HomeState) -> None:
+    deadline = time.monotonic() + _WITHIN_S
+    # Not psutil's wait: that waits on for an ended process whose parent has not yet asked for it.
+    while is_running(state.supervisor_pid, state.supervisor_created_at_s):
+        if time.monotonic() > deadline:
+            raise Unavailable(f"process {state.supervisor_pid} did not stop within {_WITHIN_S:g} s")
+        time.sleep(_LOOK_EVERY_S)

@@ -6,6 +6,7 @@ A process counts as the recorded one only when its start time matches too: ids a
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import psutil
 from schemas.errors import BadSettings
 
 _STOP_WITHIN_S = 15.0
+_LOOK_EVERY_S = 0.1
 
 
 class ProcessState(msgspec.Struct, frozen=True, kw_only=True):
@@ -95,12 +97,19 @@ def stop_left_behind(state: HomeState) -> Sequence[str]:
     for each in reversed(state.processes):
         if not is_running(each.pid, each.created_at_s) or each.pid == os.getpid():
             continue
-        process = psutil.Process(each.pid)
-        process.terminate()
-        try:
-            process.wait(_STOP_WITHIN_S)
-        except psutil.TimeoutExpired:
-            process.kill()
-            process.wait(_STOP_WITHIN_S)
+        psutil.Process(each.pid).terminate()
+        if not _gone(each):
+            psutil.Process(each.pid).kill()
+            _gone(each)
         ended.append(each.name)
     return ended
+
+
+def _gone(process: ProcessState) -> bool:
+    """Wait for a process to end; whether it did in time."""
+    deadline = time.monotonic() + _STOP_WITHIN_S
+    while is_running(process.pid, process.created_at_s):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(_LOOK_EVERY_S)
+    return True

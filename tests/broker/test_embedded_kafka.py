@@ -51,7 +51,7 @@ def consume(address: str, topic: str, count: int) -> list[bytes]:
         messages = consumer.consume(count, DEADLINE_S)
     finally:
         consumer.close()
-    return [message.value() for message in messages]
+    return [message.value() or b"" for message in messages]
 
 
 def test_what_is_produced_is_consumed(broker: EmbeddedKafka, unique_prefix: str) -> None:

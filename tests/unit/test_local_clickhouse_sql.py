@@ -85,6 +85,8 @@ def test_any_bytes_can_be_looked_at(body: bytes) -> None:
     [
         "CREATE TABLE q (a Int8) ENGINE = Kafka SETTINGS kafka_broker_list = 'x'",
         "create table q (a Int8) engine=RabbitMQ",
+        "CREATE TABLE q (a Int8) ENGINE = `Kafka`",
+        'CREATE TABLE q (a Int8) ENGINE = "kafka"',
         "CREATE TABLE q (a Int8) /* hidden */ ENGINE /* = MergeTree */ = NATS",
         "ATTACH TABLE q (a Int8) ENGINE = S3Queue('x')",
         "CREATE OR REPLACE TABLE q (a Int8) ENGINE FileLog('x', 'CSV')",
