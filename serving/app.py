@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import uvicorn
 from litestar import Litestar
@@ -26,8 +26,6 @@ from serving.state import Live
 from serving.versions import SHADOW_ROLES, Library, Versions
 from serving.web import Front, app
 
-LAG_EVERY_S = 1.0
-
 log = logging.getLogger(__name__)
 
 
@@ -50,14 +48,9 @@ class Parts:
         self.live = Live(settings, self.versions, snapshots, eager=eager)
         self.reporter = Reporter(settings, process, self.live, self.outbox)
 
-    @property
-    def ready(self) -> bool:
-        """Whether the state is read and the announced version is in use."""
-        return self.live.caught_up and self.versions.settled
-
     def report(self) -> None:
         """Says on `progress` how far this process is."""
-        self.reporter.report(ready=self.ready)
+        self.reporter.report(ready=self.live.ready)
 
     def follow(self) -> None:
         """Restores the state and follows the topics until stopped."""
@@ -90,7 +83,7 @@ def run_replica(settings: Settings, guard: Guard) -> None:
     front = Front(desk, parts.live, parts.outbox, intake, parts.metrics)
 
     def answer() -> None:
-        while not parts.ready:
+        while not parts.live.ready:
             if guard.stopping.wait(0.02):
                 return
         loop.run(guard.stopping)
@@ -99,7 +92,7 @@ def run_replica(settings: Settings, guard: Guard) -> None:
     server = _serve(settings, app(front)) if settings.http_port else None
     if server is not None:
         threads.append(guard.start("http", server.run))
-    _wait(guard, lambda: parts.metrics.lag("requests", loop.lag()))
+    guard.stopping.wait()
     if server is not None:
         server.should_exit = True
     for thread in threads:
@@ -116,24 +109,19 @@ def run_shadow(settings: Settings, guard: Guard) -> None:
     health = None
     if settings.http_port:
         health = start_health(
-            settings.http_host, settings.http_port, lambda: parts.ready, parts.metrics_text
+            settings.http_host, settings.http_port, lambda: parts.live.ready, parts.metrics_text
         )
     threads = [
         guard.start("state", parts.follow),
         guard.start("shadow", lambda: loop.run(guard.stopping)),
     ]
-    _wait(guard, lambda: None)
+    guard.stopping.wait()
     for thread in threads:
         thread.join(timeout=10)
     if health is not None:
         health.stop()
     parts.close()
     guard.check()
-
-
-def _wait(guard: Guard, every_second: Callable[[], None]) -> None:
-    while not guard.stopping.wait(LAG_EVERY_S):
-        every_second()
 
 
 def _serve(settings: Settings, application: Litestar) -> uvicorn.Server:

@@ -28,6 +28,7 @@ IDLE_S = 0.5
 UNACKNOWLEDGED_BATCHES = 4
 ACKNOWLEDGED_WITHIN_S = 30.0
 COMMIT_EVERY_S = 0.25
+LAG_EVERY_S = 1.0
 
 log = logging.getLogger(__name__)
 
@@ -75,6 +76,7 @@ class RequestLoop:
         self._sent: deque[tuple[Delivery, list[Message]]] = deque()
         self._dirty = False
         self._committed_s = 0.0
+        self._measured_s = 0.0
 
     def run(self, stopping: threading.Event) -> None:
         """Answers until stopped.
@@ -91,15 +93,18 @@ class RequestLoop:
         finally:
             self._consumer.close()
 
-    def lag(self) -> int:
+    def _measure_lag(self) -> None:
         """Requests that wait in the partitions assigned here, as far as this client knows."""
+        self._measured_s = time.monotonic()
         waiting = 0
         for place in self._consumer.position(self._consumer.assignment()):
             _, end = self._consumer.get_watermark_offsets(place, cached=True)
             waiting += max(end - place.offset, 0) if place.offset >= 0 else 0
-        return waiting
+        self._metrics.lag(topics.REQUESTS.name, waiting)
 
     def _turn(self) -> None:
+        if time.monotonic() - self._measured_s > LAG_EVERY_S:
+            self._measure_lag()
         first = self._consumer.poll(COMMIT_EVERY_S if self._sent or self._dirty else IDLE_S)
         if first is None:
             self._settle(0)

@@ -67,7 +67,7 @@ class ShadowLoop:
         Raises:
             Unavailable: the broker reported an error that does not pass, or took no answers.
         """
-        while not (self._live.caught_up and self._live.versions.settled):
+        while not self._live.ready:
             if stopping.wait(0.02):
                 return
         self._consumer.subscribe([self._topic], on_assign=self._assigned, on_revoke=self._revoked)

@@ -33,6 +33,8 @@ from serving.snapshot import Snapshot, SnapshotFile
 from serving.versions import Versions
 
 FOLLOWED = (topics.EVENTS_VALID, topics.ITEMS, topics.MODELS, topics.WEIGHTS)
+# Pointers and weights are not part of the state: they are read from their start every time.
+IN_STATE = (topics.EVENTS_VALID.name, topics.ITEMS.name)
 CATCH_UP_CHUNK = 200_000
 POLL_S = 0.2
 Offsets = dict[tuple[str, int], int]
@@ -59,6 +61,7 @@ class Live:
         self.merge.expect(topics.EVENTS_VALID.name, range(topics.EVENTS_VALID.partitions))
         self.versions = versions
         self.caught_up = False
+        self._was_ready = False
         self.refused = 0
         self.applied = 0
         self._settings = settings
@@ -68,6 +71,12 @@ class Live:
         self._pointer: ModelPointer | None = None
         self._decoders = {topic.name: Decoder(topic.record) for topic in FOLLOWED}
         self._saved_s = time.monotonic()
+
+    @property
+    def ready(self) -> bool:
+        """True from when the state was read and the version announced by then was in use."""
+        self._was_ready = self._was_ready or (self.caught_up and self.versions.settled)
+        return self._was_ready
 
     def restore(self) -> None:
         """Begins where the snapshot left off, else with what Kafka has deleted, from ClickHouse."""
@@ -121,7 +130,8 @@ class Live:
             if not self.caught_up or not self.merge.level:
                 return
             mark = self.merge.closed if self.merge.in_replay else None
-            data = self._snapshots.pack(Snapshot(dict(self._offsets), mark, self.state))
+            kept = {place: n for place, n in self._offsets.items() if place[0] in IN_STATE}
+            data = self._snapshots.pack(Snapshot(kept, mark, self.state))
         self._snapshots.write(data)
         self._saved_s = time.monotonic()
 
@@ -140,12 +150,12 @@ class Live:
                 self.advance()
 
     def _catch_up(self) -> None:
-        with self.lock:
-            self.caught_up = True
-            if self._eager:
-                self.advance()
         if self._pointer is not None:
             self.versions.point(self._pointer, live=False)
+        with self.lock:
+            if self._eager:
+                self.advance()
+            self.caught_up = True
         log.info(
             "caught up: %d events applied, %d visitors", self.applied, len(self.state.visitors)
         )

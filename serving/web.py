@@ -68,11 +68,6 @@ class Front:
     intake: EventIntake
     metrics: Metrics
 
-    @property
-    def ready(self) -> bool:
-        """Whether the state has been read to the end and the announced version is in use."""
-        return self.live.caught_up and self.live.versions.settled
-
     def recommend(self, body: bytes) -> Reply:
         """The answer to one question, once it is logged.
 
@@ -84,7 +79,7 @@ class Front:
         question = self.desk.checked(_question(body))
         if question.as_of_ms is not None and not self.live.merge.in_replay:
             raise InvalidEvent("as_of_ms", "as_of_ms is accepted in replay only")
-        if not self.ready:
+        if not self.live.ready:
             raise Unavailable("the state is not read yet")
         (prediction,) = self.desk.answer([question], arrived_s)
         self.outbox.send([self.desk.outgoing(prediction)], 0.0).wait(ACKNOWLEDGED_WITHIN_S)
@@ -131,11 +126,11 @@ def app(front: Front) -> Litestar:
     def healthz() -> Response[bytes]:
         champion = front.live.versions.engine.champion
         body = {
-            "ready": front.ready,
+            "ready": front.live.ready,
             "model_version": champion.version if champion is not None else None,
             "seen_ms": front.live.state.seen_ms,
         }
-        return _json(200 if front.ready else 503, body)
+        return _json(200 if front.live.ready else 503, body)
 
     @get("/metrics", sync_to_thread=False)
     def metrics() -> Response[bytes]:

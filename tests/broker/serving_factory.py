@@ -43,7 +43,8 @@ PROCESSES_WITHIN_S = 60.0
 def _version_factory() -> ModuleType:
     path = Path(__file__).parents[1] / "unit" / "version_factory.py"
     spec = importlib.util.spec_from_file_location("version_factory", path)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules["version_factory"] = module
     spec.loader.exec_module(module)

@@ -75,9 +75,7 @@ def test_http_reply_is_sent_after_the_answer_is_on_the_topic(shop: Shop, replica
         (b"", "empty"),
     ],
 )
-def test_bad_question_over_http_is_a_problem(
-    replica: Process, body: bytes, reason: str
-) -> None:
+def test_bad_question_over_http_is_a_problem(replica: Process, body: bytes, reason: str) -> None:
     reply = httpx.post(f"{replica.url}/v1/recommend", content=body)
     assert reply.status_code == 400
     assert reply.headers["content-type"] == "application/problem+json"
@@ -101,9 +99,7 @@ def test_refused_request_goes_to_the_dead_letters_untouched(shop: Shop, replica:
     assert letter.key() == b"v"
 
 
-def test_posted_events_reach_the_topic_and_bad_ones_are_named(
-    shop: Shop, replica: Process
-) -> None:
+def test_posted_events_reach_the_topic_and_bad_ones_are_named(shop: Shop, replica: Process) -> None:
     good = {
         "event_name": "purchase",
         "event_id": "posted-1",

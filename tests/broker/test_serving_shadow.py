@@ -44,7 +44,7 @@ def test_shadow_writes_every_policy_and_the_control_last(
         served = predictions.served()[request_id][0]
         derived = predictions.derived(request_id)
         assert [each.policy for each in derived] == POLICIES
-        assert derived[0].arm == "shadow" and derived[0].model_version == "popular_7d"
+        assert (derived[0].arm, derived[0].model_version) == ("shadow", "popular_7d")
         assert (derived[-2].arm, derived[-2].model_version) == ("shadow", second)
         assert (derived[-1].arm, derived[-1].model_version) == ("control", first)
         for each in derived:
@@ -52,7 +52,7 @@ def test_shadow_writes_every_policy_and_the_control_last(
             assert each.derived_from == served.prediction_id
             assert len(each.slots) == len(served.slots)
             assert (each.session_id, each.served_at_ms) == (served.session_id, served.served_at_ms)
-            assert not each.considered and not each.slots[0].features
+            assert (each.considered, each.slots[0].features) == ([], [])
         # The control is the same version on the same state: it must give the very same list.
         assert [s.item_id for s in derived[-1].slots] == [s.item_id for s in served.slots]
 
