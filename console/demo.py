@@ -12,6 +12,7 @@ from rich.console import Console
 from adapters.home import home_of
 from core.settings import parse
 from local.demo import TRAIN_UNTIL, DemoOptions, event_time, export, run_demo
+from local.processes import Ports
 from local.report_view import show_report, write_report
 
 HELP = "Replay a year of a real shop's orders through the whole loop on this machine."
@@ -37,6 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--report", type=Path, metavar="FILE", help="write the report as JSON")
     parser.add_argument("--home", type=Path, help="the demo keeps its data in HOME/demo")
+    parser.add_argument("--free-ports", action="store_true", help="take any free ports")
     parser.add_argument(
         "--export", type=Path, metavar="FOLDER", help="only write the data as events and items"
     )
@@ -55,6 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
         from_ms=event_time(arguments.begin),
         to_ms=event_time(arguments.to),
         pace=arguments.pace,
+        ports=Ports.free() if arguments.free_ports else None,
     )
     report = run_demo(options, console)
     show_report(report, console)
