@@ -54,7 +54,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     control_burn_in_ms: int = 14 * DAY_MS
     # training
     seed: int = 7
-    threads: int = 2
+    threads: int = 1
     signing_key: str = ""
 
     @property
