@@ -18,7 +18,7 @@ from core.features import FEATURE_NAMES
 from core.ranking import RankerWeights
 
 LEARNING_RATE = 0.02
-START_SQUARES = 0.05
+START_SQUARES = 1.0
 MAX_COEFFICIENT = 50.0
 
 Matrix = NDArray[np.float32]

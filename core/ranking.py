@@ -89,8 +89,12 @@ def source_of(bits: int) -> str:
 
 
 def _order(candidates: Candidates, values: NDArray[np.float64]) -> list[int]:
-    best = np.argsort(-values, kind="stable").tolist()
-    return sorted(best, key=lambda i: (-values[i], candidates.item_ids[i]))
+    """Indices by falling score; equal scores by item id, whatever order the catalogue has."""
+    order = np.argsort(-values, kind="stable")
+    best: list[int] = order.tolist()
+    if (np.diff(values[order]) == 0).any():
+        best.sort(key=lambda i: (-values[i], candidates.item_ids[i]))
+    return best
 
 
 def _slot(

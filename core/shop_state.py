@@ -35,7 +35,7 @@ class ShopState:
         self.popularity = DayPopularity(self.catalogue.capacity)
         self.cooccurrence = Cooccurrence(max_cooccurrence_items)
         self.slot_of: NDArray[np.int64] = np.full(self.catalogue.capacity, -1, np.int64)
-        self.row_of_slot: list[int] = []
+        self.row_of_slot: NDArray[np.int64] = np.full(self.catalogue.capacity, -1, np.int64)
         self._vocabularies: list[tuple[SequenceVocabulary, int, Rows]] = []
 
     def apply(self, visitor_id: str, kind: str, item_ids: Sequence[str], at_ms: int) -> None:
@@ -98,7 +98,7 @@ class ShopState:
         admitted = slots >= 0
         if admitted.any():
             by_slot = self.cooccurrence.scores(slots[admitted], weights[admitted])
-            scores[np.asarray(self.row_of_slot, np.int64)] = by_slot
+            scores[self.row_of_slot[: len(by_slot)]] = by_slot
         return scores
 
     def to_bytes(self) -> bytes:
@@ -109,7 +109,7 @@ class ShopState:
                 "max_cooccurrence_items": self.cooccurrence.max_items,
                 "catalogue": self.catalogue.to_dict(),
                 "buckets": self.popularity.buckets,
-                "row_of_slot": self.row_of_slot,
+                "row_of_slot": self.row_of_slot[: self.cooccurrence.size],
                 "visitors": {name: v.to_dict() for name, v in self.visitors.items()},
             }
         )
@@ -123,7 +123,7 @@ class ShopState:
         state.catalogue = Catalogue.from_dict(saved["catalogue"])
         state._make_room()
         state.popularity.buckets = saved["buckets"]
-        for row in saved["row_of_slot"]:
+        for row in saved["row_of_slot"].tolist():
             state._admit(row)
         for name, history in saved["visitors"].items():
             visitor = state.visitors[name] = VisitorHistory.from_dict(history)
@@ -136,6 +136,7 @@ class ShopState:
             self.popularity.grow(capacity)
             extra = np.full(capacity - len(self.slot_of), -1, np.int64)
             self.slot_of = np.concatenate([self.slot_of, extra])
+            self.row_of_slot = np.concatenate([self.row_of_slot, extra])
 
     def _relate(self, visitor: VisitorHistory, rows: Rows) -> None:
         """Brings the visitor's co-occurrence contribution up to date with their counts."""
@@ -154,7 +155,7 @@ class ShopState:
         if slot is None:
             return False
         self.slot_of[row] = slot
-        self.row_of_slot.append(row)
+        self.row_of_slot[slot] = row
         return True
 
     def _evict(self) -> None:
@@ -168,7 +169,7 @@ class ShopState:
         newest = np.argsort(-last, kind="stable")[:kept]
         self.cooccurrence.clear()
         self.slot_of[:] = -1
-        self.row_of_slot = []
+        self.row_of_slot[:] = -1
         for row in np.sort(newest):
             self._admit(int(row))
         for visitor in self.visitors.values():

@@ -91,9 +91,10 @@ def fit(
     torch.set_num_threads(recipe.threads)
     random = np.random.default_rng(recipe.seed)
     network = SequenceNetwork(torch.from_numpy(text_vectors(titles)), recipe.shape)
+    flat = flatten(visitors, vocabulary)
+    network.start_at_counts(np.bincount(flat.tokens - 1, minlength=len(vocabulary)))
     if parent is not None:
         _inherit(network, vocabulary, parent)
-    flat = flatten(visitors, vocabulary)
     optimizer = torch.optim.AdamW(network.parameters(), lr=recipe.learning_rate, weight_decay=0.01)
     losses: list[float] = []
     for epoch in range(recipe.epochs):

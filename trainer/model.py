@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from core.item_text import TEXT_WIDTH
@@ -75,6 +77,12 @@ class SequenceNetwork(nn.Module):
         self.register_buffer("distance", distance, persistent=False)
         self.register_buffer("future", place[None, :] > place[:, None], persistent=False)
         nn.init.normal_(self.text_projection.weight, std=0.02)
+
+    def start_at_counts(self, counts: NDArray[np.int64]) -> None:
+        """Sets the item biases to log popularity, where learning anything more begins."""
+        bias = np.log((counts + 0.5) / (counts.sum() + 0.5 * len(counts)))
+        with torch.no_grad():
+            self.item_bias.copy_(torch.from_numpy(bias))
 
     def item_table(self) -> Tensor:
         """Embedding of every vocabulary item, shape (V, D)."""
