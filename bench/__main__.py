@@ -8,6 +8,7 @@ import sys
 
 SUBCOMMANDS = {
     "floor": ("bench.floor", "what the loop earns on Online Retail, in process"),
+    "stationary": ("bench.stationary", "drift retrains on Online Retail with its dates permuted"),
 }
 """Name: (module with `add_arguments(parser)` and `run(arguments) -> int`, help line)."""
 

@@ -18,27 +18,15 @@ from core.promotion import Decider, DeciderState
 from core.retrain_policy import PolicyState, RetrainPolicy, Situation
 from core.seen import Seen
 from core.settings import DAY_MS, Settings
-from schemas import topics
+from core.stage_outputs import StageOutputs as StageOutputs
+from core.stage_outputs import outputs
 from schemas.models import ModelLog, Order, Publish, Retrain, Weights
 from schemas.outcomes import BasketSeen, JudgedList
-from schemas.topics import Topic
 
 Record = JudgedList | BasketSeen | Publish | Order
-Output = tuple[Topic, str, msgspec.Struct]
-
 _LEARNED_ARMS = frozenset({"champion", "canary", "explore"})
 _REFERENCE = "popular_7d"
 _PAIRED = frozenset({LOOP, "challenger", "control", _REFERENCE})
-
-
-class StageOutputs(msgspec.Struct, frozen=True):
-    """What one close has to say; the four last are for `Progress`."""
-
-    records: list[Output]
-    live: dict[str, str]
-    challenger: dict[str, str]
-    weights: dict[str, str]
-    in_flight: list[str]
 
 
 class SavedStage(msgspec.Struct):
@@ -265,13 +253,12 @@ class TaskStage:
         )
 
     def _outputs(self, said: list[msgspec.Struct]) -> StageOutputs:
-        task, pointer = self.settings.task, self._decider.pointer
-        return StageOutputs(
-            records=[(_topic_of(record), _key_of(record, task), record) for record in said],
-            live={task: pointer.champion} if pointer.champion else {},
-            challenger={task: pointer.challenger} if pointer.challenger else {},
-            weights=self._learning.live_versions(),
-            in_flight=sorted(self._policy.state.in_flight),
+        return outputs(
+            self.settings.task,
+            said,
+            self._decider.pointer,
+            self._learning.live_versions(),
+            sorted(self._policy.state.in_flight),
         )
 
 
@@ -291,21 +278,3 @@ def _id_of(record: JudgedList | BasketSeen) -> str:
 
 def _order_of(record: JudgedList | BasketSeen) -> tuple[int, str]:
     return _time_of(record), _id_of(record)
-
-
-_TOPICS = {
-    "Metric": topics.METRICS,
-    "DriftAlarm": topics.DRIFT,
-    "Retrain": topics.RETRAIN,
-    "ModelLog": topics.MODEL_LOG,
-    "ModelPointer": topics.MODELS,
-    "Weights": topics.WEIGHTS,
-}
-
-
-def _topic_of(record: msgspec.Struct) -> Topic:
-    return _TOPICS[type(record).__name__]
-
-
-def _key_of(record: msgspec.Struct, task: str) -> str:
-    return f"{task}/{record.surface}/{record.role}" if isinstance(record, Weights) else task

@@ -1,0 +1,53 @@
+"""What the task stage says at one close, routed: each record with its topic and key."""
+
+from __future__ import annotations
+
+import msgspec
+
+from schemas import topics
+from schemas.models import ModelPointer, Weights
+from schemas.topics import Topic
+
+Output = tuple[Topic, str, msgspec.Struct]
+
+_TOPICS = {
+    "Metric": topics.METRICS,
+    "DriftAlarm": topics.DRIFT,
+    "Retrain": topics.RETRAIN,
+    "ModelLog": topics.MODEL_LOG,
+    "ModelPointer": topics.MODELS,
+    "Weights": topics.WEIGHTS,
+}
+
+
+class StageOutputs(msgspec.Struct, frozen=True):
+    """What one close has to say; the four last are for `Progress`."""
+
+    records: list[Output]
+    live: dict[str, str]
+    challenger: dict[str, str]
+    weights: dict[str, str]
+    in_flight: list[str]
+
+
+def outputs(
+    task: str,
+    said: list[msgspec.Struct],
+    pointer: ModelPointer,
+    weights: dict[str, str],
+    in_flight: list[str],
+) -> StageOutputs:
+    """The records with topic and key, beside what is in force after them."""
+    return StageOutputs(
+        records=[
+            (_TOPICS[type(record).__name__], _key_of(record, task), record) for record in said
+        ],
+        live={task: pointer.champion} if pointer.champion else {},
+        challenger={task: pointer.challenger} if pointer.challenger else {},
+        weights=weights,
+        in_flight=in_flight,
+    )
+
+
+def _key_of(record: msgspec.Struct, task: str) -> str:
+    return f"{task}/{record.surface}/{record.role}" if isinstance(record, Weights) else task
