@@ -65,7 +65,7 @@ class Replay:
         self.now_ms = plan.train_until_ms
         self._view = view
         self._planner = Planner(settings.surface_names, plan.ask_before, plan.barrier_ms)
-        self._first_version = ""
+        self._trained_until_ms = plan.train_until_ms - settings.training_cost_ms
 
     def run(self, entries: Iterable[Entry]) -> None:
         """Sends everything and waits for everything.
@@ -79,7 +79,7 @@ class Replay:
         with self._timed("history"):
             rest = self._history(iter(entries))
         with self._timed("first_training"):
-            self._bootstrap()
+            rest = self._bootstrap(rest)
         with self._timed("replay"):
             self._replay(rest)
         with self._timed("finish"):
@@ -112,11 +112,18 @@ class Replay:
             )
 
     def _history(self, entries: Iterator[Entry]) -> Iterator[Entry]:
-        """Sends what the first version is trained on; returns what comes after it."""
+        """Sends what the first version is trained on; returns what comes after it.
+
+        That ends as long before the replay as a training costs: then its version is due in time.
+        """
         self._view.phase("sending the history")
+        return self._unasked(entries, self._trained_until_ms)
+
+    def _unasked(self, entries: Iterator[Entry], until_ms: int) -> Iterator[Entry]:
+        """Sends and closes what comes before a time, asking nothing; returns the rest."""
         next_mark_ms = 0
         for entry in entries:
-            if entry.at_ms >= self.plan.train_until_ms:
+            if entry.at_ms >= until_ms:
                 entries = chain([entry], entries)
                 break
             if entry.at_ms > next_mark_ms:
@@ -125,31 +132,34 @@ class Replay:
                 next_mark_ms = entry.at_ms + _HISTORY_STEP_MS
             self._planner.learn(entry)
             self.player.send(entry)
-        self._mark(self.plan.train_until_ms - 1)
+        self._mark(until_ms - 1)
         self.sender.flush()
-        self.waits.barrier(self.plan.train_until_ms - 1)
+        self.waits.barrier(until_ms - 1)
         return entries
 
     def _mark(self, event_time_ms: int, *, final: bool = False) -> None:
         self.sender.watermark(event_time_ms, self.barriers, final=final)
         self.barriers += 1
 
-    def _bootstrap(self) -> None:
+    def _bootstrap(self, entries: Iterator[Entry]) -> Iterator[Entry]:
+        """Has the first version trained and waits until everyone serves it."""
         self._view.phase("training the first version")
-        at_ms = self.plan.train_until_ms - 1
         self.sender.order(
             Order(
                 command_id=derived_id("bootstrap", self.run_id),
                 task=self.settings.task,
                 action="retrain",
-                event_time_ms=at_ms,
+                event_time_ms=self._trained_until_ms - 1,
                 retrain_kind="bootstrap",
                 reason="the first version of a replay",
                 by="replay",
             )
         )
         self.sender.flush()
-        self._first_version = self.waits.first_version(at_ms)
+        self.waits.first_training()
+        rest = self._unasked(entries, self.plan.train_until_ms)
+        self.waits.first_version(self.plan.train_until_ms - 1)
+        return rest
 
     def _replay(self, entries: Iterator[Entry]) -> None:
         self._view.phase("replaying")

@@ -94,27 +94,31 @@ class Waits:
             self._until(missing, "training", TRAINING_WITHIN_S)
             self.barrier(event_time_ms)
 
-    def first_version(self, event_time_ms: int) -> str:
-        """Until every replica serves the first version; returns it."""
+    def first_training(self) -> None:
+        """Until the trainer has offered the first version.
+
+        Raises:
+            Unavailable: the training failed or its gate refused it; the text says why.
+        """
+
+        def missing() -> str:
+            for publish in self._inbox.published.values():
+                if publish.failed or not publish.gate.passed:
+                    why = publish.failed or f"refused by its gate: {publish.gate.reason}"
+                    raise Unavailable(f"the first training gave no version: {why}")
+            return "" if self._inbox.published else "the trainer has not offered the first version"
+
+        self._until(missing, "first training", TRAINING_WITHIN_S)
+
+    def first_version(self, event_time_ms: int) -> None:
+        """Until every replica serves the first version."""
 
         def missing() -> str:
             if self._task not in self._inbox.progress[TASKS].live:
-                failed = [one.failed for one in self._inbox.published.values() if one.failed]
-                if failed:
-                    raise Unavailable(f"the first training failed: {failed[0]}")
-                return "the first version is not promoted (trainer, streams.tasks)"
+                return f"{TASKS} has not promoted the first version"
             return self._behind(event_time_ms)
 
-        self._until(missing, "first version", TRAINING_WITHIN_S)
-        return self._inbox.progress[TASKS].live[self._task]
-
-    def until(self, missing: Callable[[], str], kind: str, within_s: float) -> None:
-        """Until `missing` says nothing; it is asked again whenever something has come.
-
-        Raises:
-            Unavailable: with what was missing at the deadline.
-        """
-        self._until(missing, kind, within_s)
+        self._until(missing, "first version", BARRIER_WITHIN_S)
 
     def lags_ms(self, event_time_ms: int) -> dict[str, int]:
         """How far each process's watermark is behind an event time."""

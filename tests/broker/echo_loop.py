@@ -14,7 +14,7 @@ from core.settings import Settings
 from schemas import topics
 from schemas.codec import Decoder, encode
 from schemas.events import EventRecord, EventWatermark
-from schemas.models import Command, Order, Publish
+from schemas.models import Command, Gate, Order, Publish
 from schemas.predictions import Prediction, RecommendRequest, Slot
 from schemas.watermarks import Progress
 
@@ -80,6 +80,7 @@ class EchoLoop:
                         retrain_id="r",
                         event_time_ms=record.event_time_ms,
                         model_version=VERSION,
+                        gate=Gate(passed=True),
                     ),
                 )
                 self._say_progress()

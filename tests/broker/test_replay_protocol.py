@@ -1,10 +1,15 @@
 """A replay over a real broker: the order of the protocol and what it counts."""
 
+import io
+
 import pytest
+from echo_loop import EchoLoop
+from rich.console import Console
 
 from adapters import kafka
 from core.replay_plan import Broken, Happened, LeftOut, Offered
 from core.settings import Settings
+from local.live_view import LiveView
 from local.replay import Plan, Replay
 from local.replay_view import PlainView
 from schemas import topics
@@ -12,7 +17,6 @@ from schemas.errors import BadSettings, Unavailable
 from schemas.events import EventItem, EventWatermark, ItemListViewed, PurchaseMade
 from schemas.items import Item
 from schemas.predictions import RecommendRequest
-from echo_loop import EchoLoop
 
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
@@ -49,9 +53,9 @@ def purchase(number, visitor, at_ms, *item_ids):
     return Happened(at_ms, event)
 
 
-def replayed(settings, entries):
+def replayed(settings, entries, view=None):
     plan = Plan(train_until_ms=10 * DAY_MS, from_ms=10 * DAY_MS, to_ms=100 * DAY_MS)
-    replay = Replay(settings, plan, PlainView(lambda _: None))
+    replay = Replay(settings, plan, view or PlainView(lambda _: None))
     try:
         replay.run(entries)
     finally:
@@ -104,6 +108,18 @@ def test_every_partition_gets_the_watermarks_and_one_final_one(settings):
         marks = [record for _, record in loop.seen if isinstance(record, EventWatermark)]
     assert sum(mark.final for mark in marks) == topics.EVENTS.partitions
     assert len(marks) % topics.EVENTS.partitions == 0
+
+
+def test_the_live_view_draws_the_strip_the_rates_and_the_retrains(settings):
+    entries = [entry for entry in HISTORY if not isinstance(entry, Broken)]
+    console = Console(file=io.StringIO(), force_terminal=True, width=120)
+    with EchoLoop(settings, ["a"]), LiveView(console) as view:
+        replay = replayed(settings, entries, view)
+        view.phase("done")
+        view.tick(replay)
+    drawn = console.file.getvalue()
+    for text in ("events/s", "HR@10 by week", "retrains", "version v1"):
+        assert text in drawn
 
 
 def test_a_shop_that_holds_events_is_refused(settings):
