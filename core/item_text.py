@@ -22,7 +22,7 @@ def text_vectors(titles: Sequence[str]) -> NDArray[np.float32]:
     >>> bool(vectors[0] @ vectors[1] > vectors[0] @ vectors[2] + 0.3)
     True
 
-    *Source:* Weinberger et al., Feature Hashing for Large Scale Multitask Learning, 2009, section 2.
+    *Source:* Weinberger et al., Feature Hashing for Large Scale Multitask Learning, 2009.
     """
     vectors = np.zeros((len(titles), TEXT_WIDTH), np.float32)
     for row, title in zip(vectors, titles, strict=True):

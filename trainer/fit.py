@@ -56,7 +56,9 @@ class SequenceModel:
 
     def served(self) -> ServedNetwork:
         """The module to export or score with, in evaluation mode."""
-        return ServedNetwork(self.network.eval()).eval()
+        served = ServedNetwork(self.network.eval())
+        served.eval()
+        return served
 
     def log_probs(
         self, histories: Sequence[Sequence[str]], served: ServedNetwork | None = None

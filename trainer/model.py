@@ -28,7 +28,7 @@ class Shape:
     dropout: float = 0.2
 
 
-class Block(nn.Module):
+class Block(nn.Module):  # type: ignore[misc]
     """Pre-norm self-attention and feed-forward; attention is biased by distance."""
 
     def __init__(self, shape: Shape) -> None:
@@ -60,7 +60,7 @@ class Block(nn.Module):
         return x + self.dropout(self.feed(self.norm_feed(x)))
 
 
-class SequenceNetwork(nn.Module):
+class SequenceNetwork(nn.Module):  # type: ignore[misc]
     """Histories in, hidden states or log-probabilities over the vocabulary out."""
 
     def __init__(self, text: Tensor, shape: Shape) -> None:
@@ -100,7 +100,7 @@ class SequenceNetwork(nn.Module):
         return self.norm(x)
 
 
-class ServedNetwork(nn.Module):
+class ServedNetwork(nn.Module):  # type: ignore[misc]
     """What is exported: the item table is a constant and only the last place is scored."""
 
     def __init__(self, network: SequenceNetwork) -> None:
