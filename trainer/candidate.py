@@ -21,7 +21,7 @@ from trainer.fit import SequenceModel, fit
 from trainer.holdout import HeldOut, holdout
 from trainer.parent import Champion, scorer_of
 from trainer.past_state import PastState
-from trainer.recipes import FIRST, FRESH_AT_LEAST_MS, REFIT, WARM, with_settings
+from trainer.recipes import FIRST, FRESH_AT_LEAST_MS, FRESH_AT_MOST_MS, REFIT, WARM, with_settings
 from trainer.stages import Stages
 from trainer.windows import VisitorSessions
 
@@ -113,7 +113,9 @@ def _fitted(
     seen = [one for one in job.data.interactions if one.at_ms <= after_ms]
     fresh_after_ms, parent, recipe = -1, None, FIRST
     if job.champion is not None:
-        fresh_after_ms = min(job.champion.data_until_ms, after_ms - FRESH_AT_LEAST_MS)
+        unseen_ms = after_ms - job.champion.data_until_ms
+        fresh_ms = min(max(unseen_ms, FRESH_AT_LEAST_MS), FRESH_AT_MOST_MS)
+        fresh_after_ms = after_ms - fresh_ms
         parent, recipe = job.champion.weights, WARM
     sessions = training_sessions(seen, fresh_after_ms)
     if job.disturb is not None:

@@ -41,7 +41,7 @@ ITEM_VECTORS, TEXT, COOCCURRENCE, POPULARITY = (
 Tokens = NDArray[np.int64]
 
 
-class ExportedNetwork(nn.Module):
+class ExportedNetwork(nn.Module):  # type: ignore[misc]
     """The served network with a first column for padding, which is never an answer."""
 
     def __init__(self, model: SequenceModel) -> None:
