@@ -43,6 +43,7 @@ class Feed:
         self._known: dict[str, str] = {}
         self._assigned: list[TopicPartition] = []
         self._reassigned = False
+        self._went_back = False
         self.ready = False
         self.positions: dict[Place, int] = {}
         self._consumer = consumer(
@@ -80,7 +81,13 @@ class Feed:
         if self._reassigned:
             self.restart()
             return None
-        return [found for message in messages if (found := self._row(message)) is not None]
+        rows = [found for message in messages if (found := self._row(message)) is not None]
+        if self._went_back:
+            self._went_back = False
+            if self.remade(self.topics):
+                self.restart()
+                return None
+        return rows
 
     def _row(self, message: Any) -> tuple[Table, Row] | None:
         topic, partition, offset = message.topic(), message.partition(), message.offset()
@@ -91,13 +98,18 @@ class Feed:
             elif error.code() != KafkaError.UNKNOWN_TOPIC_ID:
                 raise_if_lasting(error)
             return None
-        self._advance(topic, partition, offset + 1)
+        if not self._advance(topic, partition, offset + 1):
+            # Read before: the broker lost its end, or this is another topic of the same name.
+            self._went_back = True
+            return None
         return self._intakes[topic].row(message)
 
-    def _advance(self, topic: str, partition: int, next_offset: int) -> None:
+    def _advance(self, topic: str, partition: int, next_offset: int) -> bool:
         place = (topic, self._known[topic], partition)
-        if next_offset > self.positions.get(place, 0):
+        ahead = next_offset > self.positions.get(place, 0)
+        if ahead:
             self.positions[place] = next_offset
+        return ahead
 
     def remade(self, topics: Iterable[str]) -> frozenset[str]:
         """Those of the topics that were made, perhaps again, since their position was set."""

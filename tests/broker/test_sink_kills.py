@@ -1,0 +1,99 @@
+"""The sink is killed at random moments while records arrive: nothing is lost, nothing twice."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import threading
+from pathlib import Path
+
+import pytest
+from record_samples import METRIC, RECORDS, outcome, prediction, purchase
+from sink_factory import (
+    WITHIN_S,
+    readable,
+    settings_of,
+    start_sink,
+    stored,
+    wait_until,
+)
+
+from adapters.clickhouse import connected
+from adapters.kafka import ensure_topics, producer, topic_name
+from adapters.tables_migrate import migrate
+from adapters.tables_progress import sunk_offsets
+from core.settings import Settings
+from schemas import topics
+from schemas.codec import encode
+
+KILLS = 6
+READ = (topics.PREDICTIONS, topics.OUTCOMES, topics.EVENTS_VALID, topics.METRICS)
+
+
+def test_killed_again_and_again_the_sink_stores_every_record_once(
+    kafka_address: str, unique_database: str, unique_prefix: str, tmp_path: Path
+) -> None:
+    settings = settings_of(kafka_address, unique_database, unique_prefix)
+    ensure_topics(settings)
+    with connected(settings.clickhouse) as client:
+        migrate(client)
+    stop = threading.Event()
+    writer = threading.Thread(target=_write, args=(settings, stop))
+    writer.start()
+    try:
+        _kill_again_and_again(settings, tmp_path / "sink.log", random.Random(5))
+    finally:
+        stop.set()
+        writer.join(WITHIN_S)
+    sink = start_sink(settings, tmp_path / "sink.log")
+    try:
+        with connected(settings.clickhouse) as client:
+            for topic in READ:
+                count = readable(settings, topic)
+                assert count > 100
+                wait_until(
+                    lambda t=topic, n=count: stored(client, settings, t)[0] >= n,  # type: ignore[misc]
+                    f"{topic.name} is not stored",
+                )
+                assert stored(client, settings, topic) == (count, count)
+    finally:
+        sink.terminate()
+    assert sink.wait(WITHIN_S) == 0, (tmp_path / "sink.log").read_text()
+
+
+def _kill_again_and_again(settings: Settings, log: Path, chance: random.Random) -> None:
+    for _ in range(KILLS):
+        sink = start_sink(settings, log)
+        before = _sunk(settings)
+        wait_until(lambda at=before: _sunk(settings) > at, "the sink stores nothing")  # type: ignore[misc]
+        with pytest.raises(subprocess.TimeoutExpired):
+            sink.wait(chance.uniform(0, 1.2))
+        sink.kill()
+        sink.wait()
+
+
+def _sunk(settings: Settings) -> int:
+    with connected(settings.clickhouse) as client:
+        return sum(sunk_offsets(client).values())
+
+
+def _write(settings: Settings, stop: threading.Event) -> None:
+    client = producer(settings, transactional_id=settings.topic_prefix + "writer")
+    client.init_transactions(WITHIN_S)
+    mark = encode(RECORDS[topics.PREDICTIONS][2])
+    number = 0
+    while not stop.wait(0.02):
+        client.begin_transaction()
+        for _ in range(10):
+            number += 1
+            key = f"v{number % 7}"
+            named = {
+                topics.PREDICTIONS: encode(prediction(prediction_id=f"p{number}")),
+                topics.OUTCOMES: encode(outcome(outcome_id=f"o{number}")),
+                topics.EVENTS_VALID: encode(purchase(event_id=f"e{number}")),
+                topics.METRICS: encode(METRIC) if number % 3 else b"broken",
+            }
+            for topic, value in named.items():
+                client.produce(topic_name(settings, topic), value, key=key)
+            client.produce(topic_name(settings, topics.PREDICTIONS), mark, key=key)
+        (client.abort_transaction if number % 50 == 0 else client.commit_transaction)(WITHIN_S)
