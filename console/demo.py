@@ -12,6 +12,7 @@ from rich.console import Console
 from adapters.home import home_of
 from core.settings import parse
 from local.demo import TRAIN_UNTIL, DemoOptions, event_time, export, run_demo
+from local.live_view import make_console
 from local.processes import Ports
 from local.report_view import show_report, write_report
 
@@ -46,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the demo; 0 when it came to its end."""
-    console = Console()
+    console = make_console()
     if arguments.export:
         console.print(export(arguments.export), highlight=False, soft_wrap=True)
         return 0

@@ -8,10 +8,9 @@ import signal
 import time
 from pathlib import Path
 
-from rich.console import Console
-
 from core.settings import Settings, parse
 from local.demo import event_time, replaying
+from local.live_view import make_console
 from local.processes import Ports
 from local.replay import Plan
 from local.replay_report import iso, make_report
@@ -60,7 +59,7 @@ def _serving_ports() -> tuple[int, int]:
 
 def run(arguments: argparse.Namespace) -> int:
     """Replay and print the report."""
-    console = Console()
+    console = make_console()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     settings: Settings = parse(os.environ)
     plan = plan_of(arguments)

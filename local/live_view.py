@@ -24,6 +24,13 @@ DRAW_EVERY_S = 0.5
 _BLOCKS = "▁▂▃▄▅▆▇█"
 _STYLES = {"loop": "bold green", "control": "yellow"}
 _WEEKS = 42
+_PIPE_WIDTH = 160
+
+
+def make_console() -> Console:
+    """The console of this process; a pipe has no width of its own and gets a wide one."""
+    console = Console()
+    return console if console.is_terminal else Console(width=_PIPE_WIDTH)
 
 
 def view_for(console: Console) -> LiveView | PlainView:
