@@ -17,9 +17,12 @@ from schemas.errors import Unavailable
 from schemas.events import EventWatermark
 from schemas.watermarks import Watermark
 from serving.merge import Mark
+from serving.remembering import RememberingState
 
 FORMAT = 1
 EVERY_S = 60.0
+# A state written by other code may lack a name or hold another type where this code reads it.
+UNREADABLE = (OSError, msgspec.MsgspecError, ValueError, KeyError, TypeError, AttributeError)
 Offsets = dict[tuple[str, int], int]
 
 log = logging.getLogger(__name__)
@@ -61,17 +64,22 @@ class SnapshotFile:
         self._cluster = cluster
         try:
             stored = msgspec.msgpack.decode(self.path.read_bytes(), type=_Stored)
+            self._check(stored)
+            state = RememberingState.from_bytes(stored.state)
         except FileNotFoundError:
             return None
-        except (OSError, msgspec.MsgspecError) as error:
+        except UNREADABLE as error:
             log.warning("left the snapshot %s aside: %s", self.path, error)
             return None
-        expected = (FORMAT, self._cluster, feature_schema_hash())
-        if (stored.format, stored.cluster, stored.feature_schema) != expected:
-            log.warning("left the snapshot %s aside: it is of another world", self.path)
-            return None
         offsets = {(name, partition): offset for name, partition, offset in stored.offsets}
-        return Snapshot(offsets, _event_mark(stored.mark), ShopState.from_bytes(stored.state))
+        return Snapshot(offsets, _event_mark(stored.mark), state)
+
+    def _check(self, stored: _Stored) -> None:
+        """Raises ValueError unless the snapshot is of this cluster, format and feature schema."""
+        found = (stored.format, stored.cluster, stored.feature_schema)
+        expected = (FORMAT, self._cluster, feature_schema_hash())
+        if found != expected:
+            raise ValueError(f"it is of {found}, expected {expected}")
 
     def pack(self, snapshot: Snapshot) -> bytes:
         """The snapshot as bytes for `write`."""

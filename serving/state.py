@@ -29,6 +29,7 @@ from schemas.models import ModelPointer, Weights
 from schemas.watermarks import Watermark
 from serving.merge import EventMerge
 from serving.past import Reach, state_from_clickhouse
+from serving.remembering import RememberingState
 from serving.snapshot import Snapshot, SnapshotFile
 from serving.versions import Versions
 
@@ -56,7 +57,7 @@ class Live:
         self, settings: Settings, versions: Versions, snapshots: SnapshotFile, *, eager: bool = True
     ) -> None:
         self.lock = threading.Lock()
-        self.state = ShopState()
+        self.state: ShopState = RememberingState()
         self.merge = EventMerge()
         self.merge.expect(topics.EVENTS_VALID.name, range(topics.EVENTS_VALID.partitions))
         self.versions = versions

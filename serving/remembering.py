@@ -1,0 +1,46 @@
+"""The live state with a memory: what it computed for a visitor holds until something changes.
+
+Several surfaces and policies ask for the same visitor between two events; the similarity of their
+items to the whole catalogue is the dearest part of each answer and the same for all of them.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.catalogue import Rows
+from core.shop_state import ShopState
+
+REMEMBERED = 256
+
+
+class RememberingState(ShopState):
+    """Answers exactly as `ShopState` does, at most once per question between two changes."""
+
+    def __init__(self, *, max_cooccurrence_items: int = 8192) -> None:
+        super().__init__(max_cooccurrence_items=max_cooccurrence_items)
+        self._scores: dict[tuple[bytes, bytes], NDArray[np.float32]] = {}
+
+    def apply(self, visitor_id: str, kind: str, item_ids: Sequence[str], at_ms: int) -> None:
+        """Takes in one interaction and forgets what was computed before it."""
+        self._scores.clear()
+        super().apply(visitor_id, kind, item_ids, at_ms)
+
+    def put_item(
+        self, item_id: str, title: str, price: float | None, at_ms: int, available: bool = True
+    ) -> None:
+        """Takes in an item and forgets what was computed before it."""
+        self._scores.clear()
+        super().put_item(item_id, title, price, at_ms, available)
+
+    def cooccurrence_scores(self, rows: Rows, weights: NDArray[np.float32]) -> NDArray[np.float32]:
+        """As `ShopState`; the caller must not write to it."""
+        key = (rows.tobytes(), weights.tobytes())
+        known = self._scores.get(key)
+        if known is None:
+            if len(self._scores) >= REMEMBERED:
+                self._scores.clear()
+            known = self._scores[key] = super().cooccurrence_scores(rows, weights)
+            known.flags.writeable = False
+        return known
