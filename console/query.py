@@ -7,7 +7,9 @@ import csv
 import io
 import json
 import os
+import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,9 @@ HELP = "Ask ClickHouse: a statement of your own, or a saved one by name."
 SAVED = Path(__file__).with_name("queries")
 FORMATS = ("table", "json", "csv")
 _ANSWERED_WITHIN_S = 300.0
+_PARAMETER = re.compile(
+    r"^-- param (?P<name>\w+) \w+ = (?:'(?P<quoted>[^']*)'|(?P<plain>[^:\s]+)):", re.MULTILINE
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,18 +36,49 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("sql", nargs="?", help="a statement of ClickHouse's SQL")
     what.add_argument("--saved", metavar="NAME", help="a saved query; an unknown name lists them")
+    parser.add_argument(
+        "--param",
+        metavar="NAME=VALUE",
+        action="append",
+        default=[],
+        help="a value for {NAME:Type} in the statement; saved queries name theirs at their head",
+    )
     parser.add_argument("--format", choices=FORMATS, default="table", help="how rows are shown")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the answer's rows."""
     sql = saved_query(arguments.saved) if arguments.saved else arguments.sql
+    values = parameters(sql, arguments.param)
     dsn = parse(os.environ).clickhouse
     reach_clickhouse(dsn)
     with connected(dsn, deadline_s=_ANSWERED_WITHIN_S) as client:
-        columns, rows = client.query_table(sql)
+        columns, rows = client.query_table(sql, values)
     print(rendered(arguments.format, columns, rows), end="")
     return 0
+
+
+def parameters(sql: str, given: Sequence[str]) -> dict[str, str]:
+    """The values of a statement's parameters: those given, else the defaults at its head.
+
+    A default is a line such as `-- param age String = 'final': label age`.
+
+    >>> parameters("-- param age String = 'final': label age\\nSELECT {age:String}", [])
+    {'age': 'final'}
+
+    Raises:
+        BadSettings: a given one is not NAME=VALUE.
+    """
+    values = {
+        found["name"]: found["quoted"] if found["quoted"] is not None else found["plain"]
+        for found in _PARAMETER.finditer(sql)
+    }
+    for each in given:
+        name, equals, value = each.partition("=")
+        if not equals:
+            raise BadSettings(f"--param {each!r}: expected NAME=VALUE")
+        values[name] = value
+    return values
 
 
 def rendered(form: str, columns: list[str], rows: list[tuple[Any, ...]]) -> str:

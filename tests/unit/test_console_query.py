@@ -5,12 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from pathlib import Path
 
 import pytest
 
 from console.lag import Lag
-from console.query import FORMATS, SAVED, rendered, saved_query, title
+from console.query import FORMATS, SAVED, parameters, rendered, saved_query, title
 from console.status import lag_text, span
 from schemas.errors import BadSettings
 
@@ -64,3 +65,17 @@ def test_a_lag_is_a_count_or_a_dash() -> None:
 )
 def test_a_span_has_two_units_at_most(seconds: float, said: str) -> None:
     assert span(seconds) == said
+
+
+def test_given_parameters_stand_before_a_saved_querys_defaults() -> None:
+    sql = "-- A title\n-- param age String = 'final': label age\n-- param n Int64 = 5: how many\n"
+    assert parameters(sql, []) == {"age": "final", "n": "5"}
+    assert parameters(sql, ["age=1h=x"]) == {"age": "1h=x", "n": "5"}
+    with pytest.raises(BadSettings, match="expected NAME=VALUE"):
+        parameters(sql, ["age"])
+
+
+def test_every_parameter_of_a_saved_query_has_a_default() -> None:
+    for path in SAVED.glob("*.sql"):
+        text = path.read_text()
+        assert set(re.findall(r"\{(\w+):\w+\}", text)) == set(parameters(text, [])), path.name
