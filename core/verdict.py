@@ -6,9 +6,10 @@ the task stage. Computes no attribution.
 
 import msgspec
 
+from core.features import FEATURE_NAMES, feature_schema_hash
 from schemas.ids import derived_id
 from schemas.outcomes import JudgedList, LabelAge, Outcome, SlotLabel
-from schemas.predictions import Prediction
+from schemas.predictions import Prediction, Slot
 
 # A list of things the shopper does not know yet is judged on what was new to them.
 NEW_ITEMS_ONLY = frozenset({"discover"})
@@ -86,7 +87,7 @@ def judged_of(prediction: Prediction, verdict: Verdict) -> JudgedList:
     judged = [*prediction.slots, *considered]
     new_only = prediction.surface in NEW_ITEMS_ONLY
     good = {*(verdict.new_basket if new_only else verdict.basket), *verdict.liked}
-    whole = learn and bool(judged) and all(slot.features for slot in judged)
+    whole = learn and _learnable(prediction, judged)
     return JudgedList(
         judged_id=_statement_id(verdict),
         prediction_id=verdict.prediction_id,
@@ -117,6 +118,13 @@ def judged_of(prediction: Prediction, verdict: Verdict) -> JudgedList:
         degraded=prediction.degraded is not None,
         feature_schema=prediction.context.feature_schema if whole else "",
     )
+
+
+def _learnable(prediction: Prediction, judged: list[Slot]) -> bool:
+    """Whether every slot carries the features that the online ranker of this code knows."""
+    if not judged or prediction.context.feature_schema != feature_schema_hash():
+        return False
+    return all(len(slot.features) == len(FEATURE_NAMES) for slot in judged)
 
 
 def _statement_id(verdict: Verdict) -> str:

@@ -1,14 +1,20 @@
 """Builders of answers and events for the join's tests, with every field defaulted."""
 
 from core.attribution import Windows
+from core.features import FEATURE_NAMES, feature_schema_hash
 from schemas.events import CartAdded, EventItem, ItemSelected, PurchaseMade, RefundMade
-from schemas.predictions import Arm, Prediction, Slot
+from schemas.predictions import Arm, Context, Prediction, Slot
 
 MINUTE_MS = 60_000
 HOUR_MS = 60 * MINUTE_MS
 DAY_MS = 24 * HOUR_MS
 START_MS = 1_300_000_000_000
 WINDOWS = Windows(click_ms=HOUR_MS, purchase_ms=DAY_MS, skew_ms=MINUTE_MS)
+
+
+def features(place: int) -> list[float]:
+    """A row of features that tells places apart."""
+    return [float(place), *([0.5] * (len(FEATURE_NAMES) - 1))]
 
 
 def answer(
@@ -21,9 +27,9 @@ def answer(
     surface: str = "home",
     session: str | None = None,
 ) -> Prediction:
-    """An answer listing one item per letter, each with two features."""
+    """An answer listing one item per letter, each with features."""
     slots = [
-        Slot(item_id=item, position=place, score=1.0 / place, features=[1.0, float(place)])
+        Slot(item_id=item, position=place, score=1.0 / place, features=features(place))
         for place, item in enumerate(items, start=1)
     ]
     return Prediction(
@@ -38,6 +44,7 @@ def answer(
         model_version="m",
         weights_version="w",
         slots=slots,
+        context=Context(feature_schema=feature_schema_hash()),
         session_id=session,
     )
 

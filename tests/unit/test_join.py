@@ -1,5 +1,6 @@
 """Attribution, label ages, corrections and retractions of the join."""
 
+import msgspec
 from join_factory import (
     DAY_MS,
     HOUR_MS,
@@ -9,6 +10,7 @@ from join_factory import (
     answer,
     cart,
     click,
+    features,
     purchase,
     refund,
 )
@@ -17,7 +19,7 @@ from core.join import close, next_due, step
 from core.verdict import Verdict, judged_of, outcome_of
 from core.visitor_facts import Visitor
 from schemas.events import ShopEvent
-from schemas.predictions import Prediction
+from schemas.predictions import Context, Prediction
 
 END_MS = START_MS + DAY_MS
 
@@ -199,4 +201,9 @@ def test_features_go_out_with_the_final_age_alone() -> None:
     shown = answer()
     early, _, last = judged(shown)
     assert judged_of(shown, early).features == []
-    assert judged_of(shown, last).features == [[1.0, 1.0], [1.0, 2.0], [1.0, 3.0]]
+    assert judged_of(shown, last).features == [features(1), features(2), features(3)]
+
+
+def test_features_of_another_schema_stay_out() -> None:
+    shown = msgspec.structs.replace(answer(), context=Context(feature_schema="other"))
+    assert judged_of(shown, final(judged(shown))).features == []

@@ -1,0 +1,59 @@
+"""What the pump hands to a stage and what it gets back. Knows neither Kafka nor Faust."""
+
+from typing import Any, Protocol
+
+from core.settings import Settings
+from schemas.topics import BY_NAME, Topic
+from streams.store import Changes, Store
+
+
+class Record(Protocol):
+    """The parts of a Kafka message that a stage reads."""
+
+    def topic(self) -> Any: ...
+    def partition(self) -> Any: ...
+    def offset(self) -> Any: ...
+    def key(self) -> Any: ...
+    def value(self) -> Any: ...
+    def headers(self) -> Any: ...
+
+
+class Stage(Protocol):
+    """A stage of the worker. `load` after each rebalance, then `step` batch by batch."""
+
+    process: str
+    short: str
+    inputs: tuple[Topic, ...]
+
+    def load(self, store: Store, partitions: list[int]) -> None:
+        """Takes up the partitions as the store has them; others are let go."""
+
+    def step(self, records: list[Record], wall_ms: int, live: bool) -> Changes:
+        """Works through a batch; `live` is False while inputs are stepped again after a loss."""
+
+    def rest(self) -> Changes:
+        """What should be kept before a clean stop."""
+
+    def counters(self) -> dict[str, float]:
+        """Counts and gauges for `/metrics`."""
+
+
+class Names:
+    """Kafka's names of the topics under one prefix, both ways."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._full = {name: t.full_name(settings.topic_prefix) for name, t in BY_NAME.items()}
+        self._bare = {full: name for name, full in self._full.items()}
+
+    def full(self, topic: Topic) -> str:
+        """The topic's name in Kafka."""
+        return self._full[topic.name]
+
+    def bare(self, full_name: str) -> str:
+        """The topic's name in the table of topics."""
+        return self._bare[full_name]
+
+
+def origin_of(record: Record) -> str:
+    """Where a record lies: topic[partition]@offset."""
+    return f"{record.topic()}[{record.partition()}]@{record.offset()}"

@@ -1,0 +1,252 @@
+"""The task stage: judged lists and commands in; figures, alarms, decisions and weights out.
+
+Wiring alone, decisions are `core/task_stage.py`'s. Its state is a snapshot and a journal of what
+was stepped since, so that a batch costs what it changes and a restart goes on exactly.
+"""
+
+from collections import Counter
+from collections.abc import Callable
+
+import msgspec
+
+from core.settings import Settings
+from core.task_stage import TaskStage
+from core.watermarks import Clock, Mark, clock
+from schemas import topics
+from schemas.codec import Decoder, cloud_headers, encode, refused_headers
+from schemas.errors import InvalidEvent
+from schemas.models import Retrain
+from schemas.watermarks import Progress, Watermark
+from streams.stage import Names, Record, origin_of
+from streams.store import Changes, Out, Store
+from streams.visitors import HEARTBEAT_MS, PARTITION_HEADER, Headers
+
+CLOSE_EVERY_MS = 1_000
+CLOSES_PER_SNAPSHOT = 100
+ENTRIES_PER_SNAPSHOT = 20_000
+# Slots of a quiet visitor partition come as late as it takes to call it idle.
+_SLACK_MS = 1_000
+_OWNER = 0
+_SNAPSHOT, _JOURNAL, _CLOCK, _STANDING = "snapshot", "journal", "clock", "standing"
+_FIRST_ENTRY = 1 << 40  # as text of one width, so that the order of keys is that of numbers
+_SOURCE = "shoploop/streams"
+# Each visitor partition passes its barriers on to each partition of `slots`.
+_SOURCES = [
+    f"{slots}/{visitors}"
+    for slots in range(topics.SLOTS.partitions)
+    for visitors in range(topics.VISITOR_PARTITIONS)
+]
+_pack = msgspec.msgpack.Encoder().encode
+
+
+class Entry(msgspec.Struct, frozen=True, array_like=True):
+    """One journal entry: a record of a topic, or a close at a watermark and wall time."""
+
+    topic: str = ""
+    value: bytes = b""
+    watermark_ms: int = 0
+    wall_ms: int = 0
+
+
+class Standing(msgspec.Struct, frozen=True, array_like=True):
+    """What followers compare: versions in force and trainings in flight."""
+
+    live: dict[str, str] = {}
+    challenger: dict[str, str] = {}
+    weights: dict[str, str] = {}
+    in_flight: list[str] = []
+
+
+_entry = msgspec.msgpack.Decoder(Entry).decode
+_standing = msgspec.msgpack.Decoder(Standing).decode
+_clock = msgspec.msgpack.Decoder(Clock).decode
+
+
+class TaskRoom:
+    """The stage over all partitions of `slots`; exactly one worker may own it.
+
+    Args:
+        settings: the settings.
+        ends: next offsets by "topic/partition" of what a retrain's data must include.
+    """
+
+    process = "streams.tasks"
+    short = "streams.tasks"
+    inputs: tuple[topics.Topic, ...] = (topics.SLOTS, topics.COMMANDS)
+
+    def __init__(self, settings: Settings, ends: Callable[[], dict[str, int]]) -> None:
+        self._settings = settings
+        self._ends = ends
+        self._names = Names(settings)
+        self._decoders = {topic.name: Decoder(topic.record) for topic in self.inputs}
+        self._counts: Counter[str] = Counter()
+        self._changes = Changes()
+        self._assigned = False
+        self._stage = TaskStage(settings)
+        self._standing = Standing()
+        self._clock = clock(_SOURCES)
+        self._first_entry = self._next_entry = _FIRST_ENTRY
+        self._entries = self._closes = 0
+        self._closed_wall_ms = self._said_wall_ms = 0
+
+    def load(self, store: Store, partitions: list[int]) -> None:
+        """Goes on from the snapshot and the journal in the store."""
+        self._assigned = bool(partitions)
+        self._begin()
+        if not partitions:
+            return
+        saved = store.get((_OWNER, _SNAPSHOT, ""))
+        if saved is not None:
+            self._stage = TaskStage.from_bytes(self._settings, saved)
+        if (known := store.get((_OWNER, _CLOCK, ""))) is not None:
+            self._clock = _clock(known)
+        if (standing := store.get((_OWNER, _STANDING, ""))) is not None:
+            self._standing = _standing(standing)
+        for key, value, _ in store.rows(_OWNER, _JOURNAL):
+            entry = _entry(value)
+            self._first_entry = self._first_entry if self._entries else int(key)
+            self._entries += 1
+            self._next_entry = int(key) + 1
+            if entry.topic:
+                self._stage.step(self._decoders[entry.topic](entry.value))
+            else:
+                self._closes += 1
+                self._stage.close(entry.watermark_ms, entry.wall_ms)
+
+    def step(self, records: list[Record], wall_ms: int, live: bool) -> Changes:
+        """Works through a batch; closes what barriers or live time allow."""
+        self._changes = changes = Changes()
+        for record in records:
+            self._take(record, wall_ms)
+        if live and self._assigned:
+            self._pass_live_time(wall_ms)
+            if wall_ms - self._said_wall_ms >= HEARTBEAT_MS:
+                self._progress(wall_ms)
+        if records:
+            changes.put((_OWNER, _CLOCK, ""), _pack(self._clock))
+        if self._closes >= CLOSES_PER_SNAPSHOT or self._entries >= ENTRIES_PER_SNAPSHOT:
+            self._snapshot()
+        return changes
+
+    def rest(self) -> Changes:
+        """The snapshot, so that the next start reads no journal."""
+        self._changes = Changes()
+        if self._assigned and self._entries:
+            self._snapshot()
+        return self._changes
+
+    def counters(self) -> dict[str, float]:
+        """Counts since the start, and how far event time is closed."""
+        return {**self._counts, "closed_ms": float(self._stage.watermark_ms)}
+
+    def _begin(self) -> None:
+        self._stage = TaskStage(self._settings)
+        self._standing = Standing()
+        self._clock = clock(_SOURCES)
+        self._first_entry = self._next_entry = _FIRST_ENTRY
+        self._entries = self._closes = 0
+
+    def _take(self, record: Record, wall_ms: int) -> None:
+        topic = topics.BY_NAME[self._names.bare(record.topic())]
+        self._counts[f'records_total{{topic="{topic.name}"}}'] += 1
+        try:
+            decoded = self._decoders[topic.name](record.value())
+        except InvalidEvent as error:
+            self._refuse(topic.name, record, error)
+            return
+        if isinstance(decoded, Watermark):
+            self._mark(record, decoded, wall_ms)
+            return
+        if topic is topics.SLOTS:
+            at_ms = getattr(decoded, "closed_at_ms", None) or decoded.event_time_ms
+            self._clock.saw(f"{record.partition()}/0", at_ms, wall_ms)
+        self._stage.step(decoded)
+        self._note(Entry(topic=topic.name, value=record.value()))
+
+    def _mark(self, record: Record, said: Watermark, wall_ms: int) -> None:
+        mark = Mark(said.event_time_ms, said.barrier, said.run_id, said.final)
+        named = dict(record.headers() or []).get(PARTITION_HEADER)
+        visitors = [named.decode()] if named else map(str, range(topics.VISITOR_PARTITIONS))
+        for number in visitors:
+            passed = self._clock.mark(f"{record.partition()}/{number}", mark)
+            if passed is not None:
+                self._close(passed.event_time_ms, wall_ms)
+                self._progress(wall_ms)
+
+    def _pass_live_time(self, wall_ms: int) -> None:
+        if self._clock.by_barriers or wall_ms - self._closed_wall_ms < CLOSE_EVERY_MS:
+            return
+        settings = self._settings
+        reached = self._clock.live(
+            wall_ms,
+            settings.lateness_ms + settings.idle_ms + _SLACK_MS,
+            settings.idle_ms,
+            settings.purchase_window_ms,
+        )
+        before = self._standing
+        self._close(max(reached, 0), wall_ms)
+        if self._standing != before:
+            self._progress(wall_ms)
+
+    def _close(self, watermark_ms: int, wall_ms: int) -> None:
+        self._note(Entry(watermark_ms=watermark_ms, wall_ms=wall_ms))
+        self._closes += 1
+        self._closed_wall_ms = wall_ms
+        outputs = self._stage.close(watermark_ms, wall_ms)
+        self._standing = Standing(
+            outputs.live, outputs.challenger, outputs.weights, outputs.in_flight
+        )
+        self._changes.put((_OWNER, _STANDING, ""), _pack(self._standing))
+        for topic, key, said in outputs.records:
+            record = said
+            if isinstance(record, Retrain) and record.state == "accepted":
+                record = msgspec.structs.replace(record, offsets=self._ends())
+            self._counts[f'said_total{{topic="{topic.name}"}}'] += 1
+            identity = str(getattr(record, record.__struct_fields__[0]))
+            headers = cloud_headers(topic.name, identity, _SOURCE)
+            self._out(topic, key.encode(), encode(record), headers)
+
+    def _progress(self, wall_ms: int) -> None:
+        self._said_wall_ms = wall_ms
+        passed, standing = self._clock.passed, self._standing
+        progress = Progress(
+            process=self.process,
+            watermark_ms=self._stage.watermark_ms,
+            barrier=passed.barrier if passed else -1,
+            run_id=passed.run_id if passed else "",
+            wall_ms=wall_ms,
+            live=standing.live,
+            challenger=standing.challenger,
+            weights=standing.weights,
+            in_flight=standing.in_flight,
+        )
+        self._out(topics.PROGRESS, self.process.encode(), encode(progress))
+
+    def _refuse(self, topic_name: str, record: Record, error: InvalidEvent) -> None:
+        self._counts[f'refused_total{{topic="{topic_name}",reason="{error.reason}"}}'] += 1
+        refused = topics.BY_NAME.get(topic_name + topics.REFUSED_SUFFIX)
+        if refused is not None:  # `slots` is our own: it has none
+            headers = [*(record.headers() or []), *refused_headers(error, origin_of(record))]
+            self._out(refused, record.key(), record.value(), headers)
+
+    def _note(self, entry: Entry) -> None:
+        self._changes.put((_OWNER, _JOURNAL, str(self._next_entry)), _pack(entry))
+        self._next_entry += 1
+        self._entries += 1
+
+    def _snapshot(self) -> None:
+        for number in range(self._first_entry, self._next_entry):
+            self._changes.delete((_OWNER, _JOURNAL, str(number)))
+        self._first_entry = self._next_entry
+        self._entries = self._closes = 0
+        self._changes.put((_OWNER, _SNAPSHOT, ""), self._stage.to_bytes())
+
+    def _out(
+        self,
+        topic: topics.Topic,
+        key: bytes | None,
+        value: bytes | None,
+        headers: Headers = (),
+    ) -> None:
+        name = self._names.full(topic)
+        self._changes.outs.append(Out(_OWNER, name, key, value, None, list(headers)))
