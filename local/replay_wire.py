@@ -138,7 +138,7 @@ class Inbox:
     """Everything a replay reads, from now on, in one consumer."""
 
     def __init__(self, settings: Settings) -> None:
-        self._consumer = kafka.consumer(settings, None, fetch_wait_max_ms=2)
+        self._consumer = kafka.consumer(settings, None)
         read = (
             topics.PREDICTIONS,
             topics.PROGRESS,
