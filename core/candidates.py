@@ -27,6 +27,7 @@ TAKEN = {OWN: 80, COOCCURRENCE: 60, POPULARITY: 40, SEQUENCE: 60}
 """How many candidates each source may bring."""
 
 COOCCURRENCE_HISTORY = 100
+_ABOVE_ANY = 1_000.0  # lifts log-probabilities above zero, where "not taken" is
 
 Floats = NDArray[np.float32]
 
@@ -60,11 +61,12 @@ def gather(state: ShopState, ask: Ask, sequence: SequenceScores | None) -> Candi
     log_probs = _by_row(state, sequence) if sequence is not None else None
     mask = np.zeros(len(state.catalogue), np.uint8)
     week = state.popularity.window(ask.now_ms, 7)[: len(mask)]
-    _mark(mask, OWN, _own_values(visitor, len(mask)), allowed)
-    _mark(mask, COOCCURRENCE, related, allowed)
-    _mark(mask, POPULARITY, week, allowed)
+    mask[_own_rows(visitor, allowed)] |= OWN
+    mask[top_rows(related * allowed, TAKEN[COOCCURRENCE])] |= COOCCURRENCE
+    mask[top_rows(week * allowed, TAKEN[POPULARITY])] |= POPULARITY
     if log_probs is not None:
-        _mark(mask, SEQUENCE, np.exp(log_probs), allowed)
+        likely = np.where(allowed, log_probs + _ABOVE_ANY, 0.0).astype(np.float32)
+        mask[top_rows(likely, TAKEN[SEQUENCE])] |= SEQUENCE
     rows = np.flatnonzero(mask)
     signals = features.Signals(rows, related[rows], None if log_probs is None else log_probs[rows])
     return Candidates(
@@ -117,16 +119,11 @@ def top_rows(values: Floats, n: int) -> Rows:
     return np.asarray(best[values[best] > 0], np.int64)
 
 
-def _mark(mask: NDArray[np.uint8], source: int, values: Floats, allowed: NDArray[np.bool_]) -> None:
-    mask[top_rows(values * allowed, TAKEN[source])] |= source
-
-
-def _own_values(visitor: VisitorHistory, size: int) -> Floats:
-    values = np.zeros(size, np.float32)
-    if len(visitor.rows):
-        age = (visitor.newest_ms - visitor.last_ms).astype(np.float64)
-        values[visitor.rows] = visitor.counts + 1.0 / (1.0 + age)
-    return values
+def _own_rows(visitor: VisitorHistory, allowed: NDArray[np.bool_]) -> Rows:
+    """The visitor's items by count, then by how recent, as many as the source may bring."""
+    order = np.lexsort((visitor.rows, -visitor.last_ms, -visitor.counts))
+    rows = visitor.rows[order]
+    return rows[allowed[rows]][: TAKEN[OWN]]
 
 
 def _by_row(state: ShopState, sequence: SequenceScores) -> Floats:

@@ -29,7 +29,7 @@ def visitor_weights(counts: Floats, catalogue_size: int) -> Floats:
     history does not change all its weights with every basket.
 
     >>> visitor_weights(np.array([1.0, 4.0], np.float32), 8192).tolist()
-    [126.0, 253.0]
+    [127.0, 253.0]
     """
     octaves = np.round(np.log2(len(counts)) * _IDF_STEPS_PER_OCTAVE) / _IDF_STEPS_PER_OCTAVE
     idf = max(np.log(catalogue_size) - np.log1p(2.0**octaves), 0.1)
@@ -60,6 +60,8 @@ class Cooccurrence:
 
     def replace(self, slots: Slots, old: Floats, new: Floats) -> None:
         """Swaps one visitor's contribution: weights `old` become `new` on these distinct slots."""
+        present = (old != 0) | (new != 0)
+        slots, old, new = slots[present], old[present], new[present]
         changed = np.flatnonzero(old != new)
         if not len(changed):
             return

@@ -46,6 +46,7 @@ FEATURE_NAMES: tuple[str, ...] = (
     "position",
 )
 POSITION = FEATURE_NAMES.index("position")
+_OWN_REPEAT_RATE = FEATURE_NAMES.index("own_item_repeat_rate")
 SEQUENCE_FEATURES: tuple[int, ...] = tuple(
     i for i, name in enumerate(FEATURE_NAMES) if name.startswith("sequence")
 )
@@ -76,23 +77,31 @@ def position_feature(position: int) -> float:
 
 def compute(state: ShopState, visitor: VisitorHistory, now_ms: int, signals: Signals) -> Floats:
     """Feature matrix of the candidates, shape (n, len(FEATURE_NAMES)), float32."""
+    rows = signals.rows
+    repeat_rate = _repeat_rate(state, rows)
     columns = [
-        *_own(state, visitor, now_ms, signals.rows),
-        *_popularity(state, now_ms, signals.rows),
+        *_own(state, visitor, now_ms, rows),
+        *_popularity(state, now_ms, rows),
         *_cooccurrence(signals.cooccurrence),
-        *_sequence(signals.log_probs, len(signals.rows)),
-        *_item(state, visitor, now_ms, signals.rows),
-        *_visitor(visitor, now_ms, len(signals.rows)),
-        np.zeros(len(signals.rows), np.float32),
+        *_sequence(signals.log_probs, len(rows)),
+        _age(state, now_ms, rows),
+        repeat_rate,
+        _price_distance(state, visitor, rows),
+        *_visitor(visitor, now_ms),
+        0.0,
     ]
-    return np.stack(columns, axis=1).astype(np.float32, copy=False)
+    matrix = np.empty((len(rows), len(FEATURE_NAMES)), np.float32)
+    for i, column in enumerate(columns):
+        matrix[:, i] = column
+    matrix[:, _OWN_REPEAT_RATE] = matrix[:, 0] * repeat_rate
+    return matrix
 
 
 def minus_log_rank(values: Floats) -> Floats:
     """Minus the log of each value's rank, 0 for the largest; equal values rank in given order.
 
-    >>> minus_log_rank(np.array([1.0, 5.0], np.float32)).round(2).tolist()
-    [-0.69, 0.0]
+    >>> np.exp(-minus_log_rank(np.array([1.0, 5.0], np.float32))).round().tolist()
+    [2.0, 1.0]
     """
     ranks = np.empty(len(values), np.float32)
     ranks[np.argsort(-values, kind="stable")] = np.arange(1, len(values) + 1)
@@ -106,9 +115,9 @@ def _own(state: ShopState, visitor: VisitorHistory, now_ms: int, rows: Rows) -> 
     own = (at >= 0).astype(np.float32)
     if not len(visitor.rows):
         return [own] * 7
-    counts = visitor.counts[at] * own
+    counts = np.asarray(visitor.counts[at] * own, np.float32)
     days = np.maximum(now_ms - visitor.last_ms[at], 0) / DAY_MS
-    recency = own / (1.0 + np.log1p(days))
+    recency = (own / (1.0 + np.log1p(days))).astype(np.float32)
     last = own * (visitor.last_ms[at] >= visitor.session_ms)
     tendency = visitor.repeats / (visitor.taken + 5.0)
     return [
@@ -118,7 +127,7 @@ def _own(state: ShopState, visitor: VisitorHistory, now_ms: int, rows: Rows) -> 
         recency,
         last,
         own * tendency,
-        own * _repeat_rate(state, rows),
+        own,  # becomes own_item_repeat_rate in `compute`
     ]
 
 
@@ -129,14 +138,14 @@ def _repeat_rate(state: ShopState, rows: Rows) -> Floats:
 
 def _popularity(state: ShopState, now_ms: int, rows: Rows) -> list[Floats]:
     day, week, month = (state.popularity.window(now_ms, days)[rows] for days in (1, 7, 28))
-    trend = np.log((week + 1.0) / (month / 4.0 + 1.0))
+    trend = np.log((week + 1.0) / (month / 4.0 + 1.0)).astype(np.float32)
     return [np.log1p(day), np.log1p(week), np.log1p(month), trend, minus_log_rank(week)]
 
 
 def _cooccurrence(scores: Floats) -> list[Floats]:
     top = float(scores.max(initial=0.0))
     share = scores / top if top > 0 else scores
-    return [np.log1p(scores), minus_log_rank(scores), share]
+    return [np.log1p(scores), minus_log_rank(scores), np.asarray(share, np.float32)]
 
 
 def _sequence(log_probs: Floats | None, n: int) -> list[Floats]:
@@ -145,22 +154,28 @@ def _sequence(log_probs: Floats | None, n: int) -> list[Floats]:
         return [zeros, zeros, np.ones(n, np.float32)]
     missing = np.isneginf(log_probs)
     floor = np.maximum(log_probs, -14.0)
-    return [floor / 4.0 + 2.0, minus_log_rank(log_probs), missing.astype(np.float32)]
-
-
-def _item(state: ShopState, visitor: VisitorHistory, now_ms: int, rows: Rows) -> list[Floats]:
-    first = state.catalogue.first_ms[rows]
-    age = np.where(first > 0, np.log1p(np.maximum(now_ms - first, 0) / DAY_MS), 0.0)
-    distance = np.zeros(len(rows), np.float32)
-    if visitor.price_count:
-        mean = visitor.price_sum / visitor.price_count
-        distance = np.nan_to_num(np.abs(state.catalogue.log_price[rows] - mean), nan=1.0)
-    return [age.astype(np.float32), _repeat_rate(state, rows), distance]
-
-
-def _visitor(visitor: VisitorHistory, now_ms: int, n: int) -> list[Floats]:
-    idle = np.log1p(max(now_ms - visitor.newest_ms, 0) / DAY_MS) if visitor.sessions else 0.0
     return [
-        np.full(n, np.log1p(visitor.sessions), np.float32),
-        np.full(n, idle, np.float32),
+        np.asarray(floor / 4.0 + 2.0, np.float32),
+        minus_log_rank(log_probs),
+        missing.astype(np.float32),
     ]
+
+
+def _age(state: ShopState, now_ms: int, rows: Rows) -> Floats:
+    first = state.catalogue.first_ms[rows]
+    days = np.maximum(now_ms - first, 0) / DAY_MS
+    return np.where(first > 0, np.log1p(days), 0.0).astype(np.float32)
+
+
+def _price_distance(state: ShopState, visitor: VisitorHistory, rows: Rows) -> Floats | float:
+    if not visitor.price_count:
+        return 0.0
+    distance = np.abs(state.catalogue.log_price[rows] - visitor.price_sum / visitor.price_count)
+    return np.where(np.isnan(distance), 1.0, distance).astype(np.float32)
+
+
+def _visitor(visitor: VisitorHistory, now_ms: int) -> tuple[float, float]:
+    if not visitor.sessions:
+        return 0.0, 0.0
+    idle_days = max(now_ms - visitor.newest_ms, 0) / DAY_MS
+    return float(np.log1p(visitor.sessions)), float(np.log1p(idle_days))

@@ -22,6 +22,9 @@ from core.visitor_history import VisitorHistory
 KIND_WEIGHT = {"purchase": 1.0, "add_to_cart": 0.5, "view_item": 0.1, "select_item": 0.1}
 """How much one interaction counts beside a purchase; a kind not named here counts nothing."""
 
+RELATED_ITEMS = 50
+"""Only a visitor's newest items relate to each other: cheaper, and nearer to the next basket."""
+
 _EVICTED_SHARE = 8
 
 
@@ -179,6 +182,8 @@ class ShopState:
     def _gram_weights(self, visitor: VisitorHistory) -> NDArray[np.float32]:
         weights = visitor_weights(visitor.counts, self.cooccurrence.max_items)
         weights[self.slot_of[visitor.rows] < 0] = 0.0
+        if len(weights) > RELATED_ITEMS:
+            weights[np.argsort(-visitor.last_ms, kind="stable")[RELATED_ITEMS:]] = 0.0
         return weights
 
     def _contribute(self, visitor: VisitorHistory) -> None:
