@@ -10,7 +10,7 @@ from typing import NamedTuple
 import msgspec
 
 from core.verdict import CLICKS, Verdict
-from core.visitor_facts import STRENGTH, Answer, Visitor, refunded
+from core.visitor_facts import STRENGTH, Answer, Order, Visitor, refunded
 from schemas.outcomes import Attributed, SlotLabel
 
 
@@ -85,8 +85,14 @@ def _slots(
     visitor: Visitor, answer: Answer, as_of_ms: int, windows: Windows
 ) -> tuple[list[SlotLabel], int, int]:
     slots, clicks, carts = [], 0, 0
+    from_ms = answer.served_at_ms - windows.skew_ms
+    until_ms = min(as_of_ms, answer.served_at_ms + windows.purchase_ms)
+    orders = [order for order in visitor.orders if from_ms < order.at_ms <= until_ms]
     for position, item_id in enumerate(answer.items, start=1):
-        credits = _credits(visitor, answer, item_id, as_of_ms, windows)
+        bought = [order for order in orders if item_id in order.lines]
+        credits = _touched(visitor, answer, item_id, as_of_ms, windows)
+        if bought:
+            credits += _bought(visitor, answer, item_id, as_of_ms, (bought, windows))
         clicks += any(credit.kind in CLICKS for credit in credits)
         carts += any(credit.kind == "add_to_cart" for credit in credits)
         slots.append(_label(item_id, position, credits))
@@ -108,7 +114,7 @@ def _label(item_id: str, position: int, credits: list[Credit]) -> SlotLabel:
     )
 
 
-def _credits(
+def _touched(
     visitor: Visitor, answer: Answer, item_id: str, as_of_ms: int, windows: Windows
 ) -> list[Credit]:
     credits = []
@@ -118,14 +124,25 @@ def _credits(
             how = _how(visitor, answer, item_id, (touch.at_ms, touch.token), window_ms, windows)
             if how != "none":
                 credits.append(Credit(touch.kind, touch.at_ms, how))
-    for order in visitor.orders:
-        line = order.lines.get(item_id)
-        if line is None or order.at_ms > as_of_ms:
-            continue
+    return credits
+
+
+def _bought(
+    visitor: Visitor,
+    answer: Answer,
+    item_id: str,
+    as_of_ms: int,
+    within: tuple[list[Order], Windows],
+) -> list[Credit]:
+    """Credits of the orders that hold the item and lie within the window."""
+    orders, windows = within
+    credits = []
+    for order in orders:
+        line = order.lines[item_id]
         named = (order.at_ms, line.token)
         how = _how(visitor, answer, item_id, named, windows.purchase_ms, windows)
         if how != "none":
-            back = item_id in refunded(visitor, order, as_of_ms)
+            back = bool(visitor.refunds) and item_id in refunded(visitor, order, as_of_ms)
             revenue = 0.0 if back else line.revenue
             credits.append(Credit("purchase", order.at_ms, how, revenue, back))
     return credits

@@ -79,7 +79,7 @@ def close(visitor: Visitor, watermark_ms: int, windows: Windows) -> Output:
 
 def next_due(visitor: Visitor, windows: Windows) -> int | None:
     """The earliest event time at which `close` has something to do; None when nothing waits."""
-    dues = [_due_ms(answer, windows) for answer in visitor.answers.values()]
+    dues = [answer.due_ms for answer in visitor.answers.values()]
     dues += [named_ms + windows.skew_ms for named_ms in visitor.waiting.values()]
     if not dues and (visitor.touches or visitor.orders or visitor.refunds):
         return _newest_fact(visitor) + _memory_ms(windows) + 1
@@ -110,14 +110,15 @@ def _step_answer(
         session_id=prediction.session_id,
         shown=shown,
         items=[slot.item_id for slot in prediction.slots] if shown else [],
+        due_ms=prediction.served_at_ms + schedule(shown, windows)[0][1],
     )
 
     def take() -> None:
         visitor.answers[answer.prediction_id] = answer
         visitor.waiting.pop(answer.prediction_id, None)
 
-    affected = _closed_over(visitor, prediction.served_at_ms) if shown else []
     at_ms = prediction.served_at_ms
+    affected = _closed_over(visitor, at_ms, windows) if shown else []
     return Output(verdicts=_correcting(visitor, affected, windows, (at_ms, take)))
 
 
@@ -159,12 +160,15 @@ def _affected(visitor: Visitor, event: ShopEvent, windows: Windows) -> list[Answ
     ]
 
 
-def _closed_over(visitor: Visitor, served_at_ms: int) -> list[Answer]:
-    """Closed shown answers that a newer shown answer may take credit from."""
+def _closed_over(visitor: Visitor, served_at_ms: int, windows: Windows) -> list[Answer]:
+    """Closed shown answers that another shown answer may take credit from, or leave credit to."""
+    reach_ms = windows.purchase_ms + windows.skew_ms
     return [
         answer
         for answer in visitor.answers.values()
-        if answer.closed and answer.shown and answer.served_at_ms <= served_at_ms
+        if answer.closed
+        and answer.shown
+        and -reach_ms <= answer.served_at_ms - served_at_ms <= reach_ms
     ]
 
 
@@ -201,6 +205,9 @@ def _close_one(
     answer.stage += 1
     answer.version += 1
     answer.closed = age == "final"
+    answer.due_ms = answer.served_at_ms + (
+        _memory_ms(windows) if answer.closed else ages[answer.stage][1]
+    )
     facts = verdict_of(visitor, answer, due_ms, windows)
     output.verdicts.append(facts.stated(age, answer.version, due_ms))
     if answer.closed and visitor.refunds:
@@ -214,6 +221,8 @@ def _due(visitor: Visitor, watermark_ms: int, windows: Windows) -> list[tuple[in
     """Every statement and forgetting due at the watermark, in order."""
     due = []
     for answer in visitor.answers.values():
+        if answer.due_ms > watermark_ms:
+            continue
         offsets = [offset_ms for _, offset_ms in schedule(answer.shown, windows)[answer.stage :]]
         for offset_ms in (*offsets, _memory_ms(windows)):
             due_ms = answer.served_at_ms + offset_ms
@@ -221,12 +230,6 @@ def _due(visitor: Visitor, watermark_ms: int, windows: Windows) -> list[tuple[in
                 break
             due.append((due_ms, answer.prediction_id, answer))
     return sorted(due, key=lambda each: each[:2])
-
-
-def _due_ms(answer: Answer, windows: Windows) -> int:
-    if answer.closed:
-        return answer.served_at_ms + _memory_ms(windows)
-    return answer.served_at_ms + schedule(answer.shown, windows)[answer.stage][1]
 
 
 def _memory_ms(windows: Windows) -> int:

@@ -36,13 +36,17 @@ _KIND: dict[type[TouchEvent], str] = {
 
 
 class Answer(msgspec.Struct, array_like=True):
-    """One answer and how far its labels have come. `items` is empty for one that was not shown."""
+    """One answer and how far its labels have come. `items` is empty for one that was not shown.
+
+    `due_ms` is when something is next to be stated or forgotten, `stage` the label age it is at.
+    """
 
     prediction_id: str
     served_at_ms: int
     session_id: str | None
     shown: bool
     items: list[str]
+    due_ms: int
     stage: int = 0
     version: int = 0
     closed: bool = False
