@@ -5,7 +5,7 @@ Knows column types by their ClickHouse names; knows no table and no client.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
 from operator import attrgetter
 from typing import Any
@@ -52,8 +52,7 @@ def column_array(kind: str, values: Sequence[Any]) -> Any:
     if kind.startswith("Array("):
         return _lists(kind[len("Array(") : -1], values)
     if kind in _FLOATS:
-        with np.errstate(over="ignore"):
-            return pa.array(np.fromiter(values, _FLOATS[kind], len(values)))
+        return _floats(kind, values, len(values))
     if kind.startswith("Map("):
         return pa.array([list(each.items()) for each in values], arrow_type(kind))
     if values and isinstance(values[0], bytes):
@@ -62,7 +61,15 @@ def column_array(kind: str, values: Sequence[Any]) -> Any:
 
 
 def _lists(inner: str, values: Sequence[Sequence[Any]]) -> Any:
-    return _split(_starts(values), column_array(inner, list(chain.from_iterable(values))))
+    starts, flat = _starts(values), chain.from_iterable(values)
+    if inner in _FLOATS:
+        return _split(starts, _floats(inner, flat, starts[-1].as_py()))
+    return _split(starts, column_array(inner, list(flat)))
+
+
+def _floats(kind: str, values: Iterable[float], count: int) -> Any:
+    with np.errstate(over="ignore"):
+        return pa.array(np.fromiter(values, _FLOATS[kind], count))
 
 
 def _starts(values: Sequence[Sequence[Any]]) -> Any:

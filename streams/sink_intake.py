@@ -33,29 +33,29 @@ class TopicIntake:
     def row(self, message: Any) -> tuple[Table, Row]:
         """The table and the row of a message."""
         origin = Origin(self._full_name, self._topic_id, message.partition(), message.offset())
-        value = message.value()
-        row = Row(None, origin, message.key() or b"", value or b"", message.timestamp()[1])
+        key, value, at_ms = message.key() or b"", message.value(), message.timestamp()[1]
         if self._decode is None:
-            return self._table, row._replace(record=self._dead_letter(row, message))
+            letter = self._dead_letter(message, key, value or b"", at_ms)
+            return self._table, Row(letter, origin, key, value or b"", at_ms)
         try:
             record = self._decode(value)
         except InvalidEvent as error:
             reason = "tombstone" if value is None else error.reason
+            row = Row(None, origin, key, value or b"", at_ms)
             return QUARANTINE, quarantined(row, reason, str(error))
-        if isinstance(record, WATERMARK_TYPES):
-            return WATERMARKS, row._replace(record=record)
-        return self._table, row._replace(record=record)
+        table = WATERMARKS if isinstance(record, WATERMARK_TYPES) else self._table
+        return table, Row(record, origin, key, value, at_ms)
 
-    def _dead_letter(self, row: Row, message: Any) -> DeadLetter:
+    def _dead_letter(self, message: Any, key: bytes, value: bytes, at_ms: int) -> DeadLetter:
         headers = dict(message.headers() or ())
         return DeadLetter(
             topic=str(self._topic.refused_from),
             reason=_text(headers.get(REASON_HEADER)),
             message=_text(headers.get(MESSAGE_HEADER)),
             origin=_text(headers.get(ORIGIN_HEADER)),
-            key=row.key,
-            value=row.value,
-            recorded_at_ms=row.recorded_at_ms,
+            key=key,
+            value=value,
+            recorded_at_ms=at_ms,
         )
 
 
