@@ -15,7 +15,7 @@ from core.watermarks import Clock, Mark, clock
 from schemas import topics
 from schemas.codec import Decoder, cloud_headers, encode, refused_headers
 from schemas.errors import InvalidEvent
-from schemas.models import Retrain
+from schemas.models import Order, Retrain
 from schemas.watermarks import Progress, Watermark
 from streams.stage import Names, Record, origin_of
 from streams.store import Changes, Out, Store
@@ -162,6 +162,10 @@ class TaskRoom:
             self._clock.saw(f"{record.partition()}/0", at_ms, wall_ms)
         self._stage.step(decoded)
         self._note(Entry(topic=topic.name, value=record.value()))
+        if isinstance(decoded, Order) and self._clock.by_barriers:
+            # An order is due at once, and no barrier may come before it is carried out.
+            self._close(self._stage.watermark_ms, wall_ms)
+            self._progress(wall_ms)
 
     def _mark(self, record: Record, said: Watermark, wall_ms: int) -> None:
         mark = Mark(said.event_time_ms, said.barrier, said.run_id, said.final)
