@@ -8,18 +8,43 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+import msgspec
+
 from adapters.onnx import GRAPH_ERRORS, LoadedVersion
 from core.baselines import BASELINES
 from core.candidates import Ask, gather
 from core.ranking import RankerWeights, rank
 from core.sequence import SequenceScores
 from core.shop_state import ShopState
+from schemas.events import Id, Millis
 from schemas.ids import derived_id
-from schemas.predictions import Arm, Prediction, Slot
+from schemas.predictions import Arm, Context, Prediction, Slot, Surface
 from serving.answer import filled
 from serving.engine import Engine
 
 log = logging.getLogger(__name__)
+
+
+class ServedAnswer(
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    omit_defaults=True,
+    tag_field="kind",
+    tag="prediction",
+):
+    """A `Prediction` as far as deriving needs it; slots, most of the bytes, stay undecoded."""
+
+    prediction_id: Id
+    request_id: Id
+    visitor_id: Id
+    task: Id
+    surface: Surface
+    served_at_ms: Millis
+    arm: Arm
+    slots: list[msgspec.Raw]
+    context: Context = Context()
+    session_id: Id | None = None
 
 
 @dataclass(frozen=True)
@@ -45,7 +70,7 @@ class _Listed:
 
 
 def derive(
-    state: ShopState, engine: Engine, served: Sequence[Prediction], process: str
+    state: ShopState, engine: Engine, served: Sequence[ServedAnswer], process: str
 ) -> list[Prediction]:
     """The derived answers, request by request, the control's last."""
     histories = [prediction.context.history for prediction in served]
@@ -100,7 +125,7 @@ def _to_k(state: ShopState, ask: Ask, items: list[str]) -> list[str]:
     return items if len(items) >= ask.k else filled(state, ask, items)
 
 
-def _ask(served: Prediction) -> Ask:
+def _ask(served: ServedAnswer) -> Ask:
     return Ask(
         visitor_id=served.visitor_id,
         surface=served.surface,
@@ -110,7 +135,7 @@ def _ask(served: Prediction) -> Ask:
     )
 
 
-def _derived(served: Prediction, listed: _Listed, process: str) -> Prediction:
+def _derived(served: ServedAnswer, listed: _Listed, process: str) -> Prediction:
     return Prediction(
         prediction_id=derived_id("prediction", served.request_id, listed.policy),
         request_id=served.request_id,

@@ -22,9 +22,9 @@ from core.settings import Settings
 from schemas import topics
 from schemas.codec import Decoder, cloud_headers, encode
 from schemas.errors import InvalidEvent, Unavailable
-from schemas.predictions import SERVED_ARMS, Prediction, PredictionRecord
+from schemas.predictions import SERVED_ARMS, Prediction
 from schemas.watermarks import Watermark
-from serving.derive import derive
+from serving.derive import ServedAnswer, derive
 from serving.metrics import Metrics
 from serving.outbox import Delivery, Outbox, Outgoing
 from serving.state import Live
@@ -48,7 +48,7 @@ class ShadowLoop:
         self._outbox = outbox
         self._metrics = metrics
         self._topic = topic_name(settings, topics.PREDICTIONS)
-        self._decode = Decoder(PredictionRecord)
+        self._decode = Decoder(ServedAnswer | Watermark)
         self._consumer: Consumer = consumer(settings, group_name(settings, "shadow"))
         self._places = Places(self._topic)
         self._sent: deque[tuple[Delivery, list[Message]]] = deque()
@@ -95,7 +95,7 @@ class ShadowLoop:
     def _scored(self, messages: list[Message]) -> list[Outgoing]:
         """Scores up to each watermark with the state that holds there."""
         outgoing: list[Outgoing] = []
-        served: list[Prediction] = []
+        served: list[ServedAnswer] = []
         for message in messages:
             record = self._record(message)
             if isinstance(record, Watermark):
@@ -106,21 +106,21 @@ class ShadowLoop:
                 served.append(record)
         return outgoing + self._derive(served)
 
-    def _record(self, message: Message) -> Prediction | Watermark | None:
+    def _record(self, message: Message) -> ServedAnswer | Watermark | None:
         """A served answer or a watermark; None for derived answers and what does not decode."""
         value = message.value()
         if value is not None and _DERIVED in value:
             return None
         try:
-            record: Prediction | Watermark = self._decode(value)
+            record: ServedAnswer | Watermark = self._decode(value)
         except InvalidEvent as error:
             self._metrics.refused(error.reason)
             return None
-        if isinstance(record, Prediction) and record.arm not in SERVED_ARMS:
+        if isinstance(record, ServedAnswer) and record.arm not in SERVED_ARMS:
             return None
         return record
 
-    def _derive(self, served: list[Prediction]) -> list[Outgoing]:
+    def _derive(self, served: list[ServedAnswer]) -> list[Outgoing]:
         if not served:
             return []
         with self._live.lock:

@@ -16,7 +16,7 @@ from schemas.codec import encode
 from schemas.models import Weights
 from schemas.predictions import BASELINES, Prediction, RecommendRequest
 from serving.answer import MODEL_FAILED, NO_MODEL, Moment, answer, filled, is_explored
-from serving.derive import derive
+from serving.derive import ServedAnswer, derive
 from serving.engine import Engine, refusal
 from serving.remembering import RememberingState
 from serving.snapshot import Snapshot, SnapshotFile
@@ -187,7 +187,7 @@ def test_shadow_repeats_the_champion_from_the_logged_context(champion: LoadedVer
     state = _state()
     engine = Engine(champion=champion, challenger=champion, control=champion)
     served = answer(state, engine, [_ask("r1"), _ask("r2", "stranger", k=7)], MOMENT)
-    derived = derive(state, engine, served, "shadow")
+    derived = derive(state, engine, _logged(served), "shadow")
     for prediction in served:
         mine = [each for each in derived if each.derived_from == prediction.prediction_id]
         assert [each.policy for each in mine] == [*BASELINES, "challenger", "control"]
@@ -200,9 +200,9 @@ def test_control_keeps_its_frozen_weights(champion: LoadedVersion) -> None:
     live = _weights("live", {"own": 1.0})
     frozen = msgspec.structs.replace(_weights("frozen", {"own": -1.0}), role="control")
     engine = Engine(champion=champion, control=champion).with_weights(live)
-    before = derive(_state(), engine, answer(_state(), engine, [_ask()], MOMENT), "shadow")
+    before = _derived_once(engine)
     engine = engine.with_weights(frozen)
-    after = derive(_state(), engine, answer(_state(), engine, [_ask()], MOMENT), "shadow")
+    after = _derived_once(engine)
     assert (before[-1].weights_version, after[-1].weights_version) == ("live", "frozen")
 
 
@@ -240,6 +240,15 @@ def test_snapshot_of_another_cluster_or_a_torn_one_is_left_aside(tmp_path: Path)
     assert file.load("another") is None
     file.path.write_bytes(file.path.read_bytes()[:-9])
     assert file.load("cluster") is None
+
+
+def _logged(served: list[Prediction]) -> list[ServedAnswer]:
+    return [msgspec.json.decode(encode(each), type=ServedAnswer) for each in served]
+
+
+def _derived_once(engine: Engine) -> list[Prediction]:
+    served = answer(_state(), engine, [_ask()], MOMENT)
+    return derive(_state(), engine, _logged(served), "shadow")
 
 
 def _weights(version: str, coef: dict[str, float]) -> Weights:
