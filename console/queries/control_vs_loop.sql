@@ -6,7 +6,7 @@
 -- (without a session: its visitor) after the answer and within the window; on discover only items
 -- count that the visitor had not bought before the answer. Requests with nothing to find are left
 -- out. hit: one of them is among the first 10 listed; recall: the share of them that is.
--- The interval is the normal one with the variance of the mean summed over customers.
+-- The interval is the normal one, its variance that of the customers' sums.
 WITH
     lines AS (
         SELECT
@@ -64,63 +64,58 @@ WITH
         FROM answers
         INNER JOIN baskets USING (key)
         WHERE notEmpty(wanted)
-    )
-    ,
-    paired AS (
+    ),
+    by_request AS (
         SELECT
             surface,
-            rival.policy AS rival,
             visitor,
-            toInt64(loop.hit) - toInt64(rival.hit) AS hits,
-            loop.recall - rival.recall AS recalls
-        FROM (SELECT * FROM judged WHERE policy = 'loop') AS loop
-        INNER JOIN (SELECT * FROM judged WHERE policy != 'loop') AS rival
-            USING (request_id, surface, visitor)
+            groupArray((policy, toInt64(hit), recall)) AS policies,
+            arrayFirst(each -> each.1 = 'loop', policies) AS loop
+        FROM judged
+        GROUP BY surface, request_id, visitor
+        HAVING loop.1 = 'loop'
     ),
-    means AS (
+    by_visitor AS (
         SELECT
             surface,
-            rival,
-            avg(hits) AS hit_mean,
-            avg(recalls) AS recall_mean,
-            count() AS n,
-            countIf(hits = 1) AS loop_alone,
-            countIf(hits = -1) AS rival_alone
-        FROM paired
-        GROUP BY surface, rival
+            rival.1 AS rival_policy,
+            visitor,
+            count() AS requests,
+            countIf(loop.2 > rival.2) AS loop_alone,
+            countIf(loop.2 < rival.2) AS rival_alone,
+            sum(loop.2 - rival.2) AS hits,
+            sum(loop.3 - rival.3) AS recalls
+        FROM by_request
+        ARRAY JOIN arrayFilter(each -> each.1 != 'loop', policies) AS rival
+        GROUP BY surface, rival_policy, visitor
     ),
-    spread AS (
+    totals AS (
         SELECT
             surface,
-            rival,
-            sqrt(sum(pow(hit_sum - hit_mean * requests, 2))) / any(n) AS hit_error,
-            sqrt(sum(pow(recall_sum - recall_mean * requests, 2))) / any(n) AS recall_error
-        FROM (
-            SELECT
-                surface,
-                rival,
-                visitor,
-                sum(hits) AS hit_sum,
-                sum(recalls) AS recall_sum,
-                count() AS requests
-            FROM paired
-            GROUP BY surface, rival, visitor
-        ) AS by_visitor
-        INNER JOIN means USING (surface, rival)
+            rival_policy AS rival,
+            sum(requests) AS n,
+            sum(loop_alone) AS hit_by_loop_alone,
+            sum(rival_alone) AS hit_by_rival_alone,
+            sum(hits) / n AS hit_mean,
+            sum(recalls) / n AS recall_mean,
+            sqrt(sum(hits * hits) - 2 * hit_mean * sum(hits * requests)
+                + hit_mean * hit_mean * sum(requests * requests)) / n AS hit_error,
+            sqrt(sum(recalls * recalls) - 2 * recall_mean * sum(recalls * requests)
+                + recall_mean * recall_mean * sum(requests * requests)) / n AS recall_error
+        FROM by_visitor
         GROUP BY surface, rival
     )
 SELECT
     surface,
     rival,
     n,
-    loop_alone,
-    rival_alone,
+    hit_by_loop_alone,
+    hit_by_rival_alone,
     round(hit_mean, 4) AS hr10_difference,
     round(hit_mean - 1.96 * hit_error, 4) AS hr10_low,
     round(hit_mean + 1.96 * hit_error, 4) AS hr10_high,
     round(recall_mean, 4) AS recall10_difference,
     round(recall_mean - 1.96 * recall_error, 4) AS recall10_low,
     round(recall_mean + 1.96 * recall_error, 4) AS recall10_high
-FROM means
-INNER JOIN spread USING (surface, rival)
+FROM totals
 ORDER BY surface, rival
