@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import signal
 from collections.abc import AsyncIterator
@@ -61,6 +62,8 @@ class Worker:
             health = start_health(
                 self._settings.http_host, self._settings.http_port, self._ready, self._metrics
             )
+        gc.freeze()
+        gc.set_threshold(50_000, 20, 50)  # records are many, short-lived and hold no cycles
         try:
             worker.execute_from_commandline()
         except SystemExit as stop:
