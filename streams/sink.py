@@ -31,7 +31,7 @@ from streams.sink_feed import Feed, Place
 from streams.sink_store import Store
 
 MAX_ROWS = 10_000
-MAX_BYTES = 16_000_000
+MAX_BYTES = 8_000_000
 MAX_AGE_S = 1.0
 HEARTBEAT_S = 2.0
 REMADE_CHECK_S = 5.0
