@@ -16,10 +16,10 @@ from river import optim
 
 from core.features import FEATURE_NAMES
 from core.ranking import RankerWeights
+from core.weight_bounds import bounded as bounded
 
 LEARNING_RATE = 0.02
 START_SQUARES = 1.0
-MAX_COEFFICIENT = 50.0
 
 Matrix = NDArray[np.float32]
 Vector = NDArray[np.float64]
@@ -126,26 +126,3 @@ def fit_initial(
         if float(np.abs(step).max()) < 1e-8:
             break
     return RankerWeights(FEATURE_NAMES, beta[1:], float(beta[0]), version)
-
-
-def bounded(weights: RankerWeights, probe: Matrix | None = None) -> str | None:
-    """Why these weights must not be served, or None.
-
-    The probe is feature rows (n, F) on which log-odds must stay within what float math can order.
-
-    >>> bad = RankerWeights(FEATURE_NAMES, np.full(len(FEATURE_NAMES), np.nan), 0.0, "w1")
-    >>> bounded(bad)
-    'weights w1 hold a value that is not finite'
-    """
-    if weights.names != FEATURE_NAMES or weights.coef.shape != (len(FEATURE_NAMES),):
-        return f"weights {weights.version} name other features than this code computes"
-    if not (np.isfinite(weights.coef).all() and np.isfinite(weights.bias)):
-        return f"weights {weights.version} hold a value that is not finite"
-    largest = max(float(np.abs(weights.coef).max()), abs(weights.bias))
-    if largest > MAX_COEFFICIENT:
-        return f"weights {weights.version} reach {largest:.1f}, above {MAX_COEFFICIENT:.0f}"
-    if probe is not None:
-        log_odds = probe.astype(np.float64) @ weights.coef + weights.bias
-        if not len(log_odds) or float(np.ptp(log_odds)) < 1e-9:
-            return f"weights {weights.version} score every probe row alike"
-    return None

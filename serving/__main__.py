@@ -12,10 +12,9 @@ import msgspec
 from adapters.log import set_up
 from core.settings import Settings, parse
 from schemas.errors import BadSettings, Unavailable
-from serving.app import run_replica, run_shadow
 from serving.guard import Guard
-from serving.shadow import PROCESS
 
+SHADOW = "shadow"
 DEFAULT_NAME = "serving-1"
 DEFAULT_PORT = 18080
 
@@ -37,6 +36,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(settings: Settings, *, is_shadow: bool) -> None:
+    # Matrices here are small: a second BLAS thread only spins. It must be said before numpy loads.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    from serving.app import run_replica, run_shadow
+
     guard = Guard()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: guard.stop())
@@ -59,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
 def _settings(options: argparse.Namespace) -> Settings:
     settings = parse(os.environ)
     if options.command == "shadow":
-        name, port = PROCESS, settings.http_port
+        name, port = SHADOW, settings.http_port
     else:
         name = options.name or settings.name or DEFAULT_NAME
         port = settings.http_port or DEFAULT_PORT

@@ -10,8 +10,8 @@ import numpy as np
 
 from adapters.onnx import LoadedVersion
 from core.features import FEATURE_NAMES, feature_schema_hash
-from core.ranker import bounded
 from core.ranking import RankerWeights
+from core.weight_bounds import bounded
 from schemas.models import ModelPointer, Weights
 
 _PROBE = np.eye(len(FEATURE_NAMES), dtype=np.float32)

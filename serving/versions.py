@@ -18,8 +18,8 @@ from adapters.onnx import LoadedVersion, load_version
 from adapters.signing import load_verify_key
 from core.features import feature_schema_hash
 from core.model_version import MANIFEST, sha256
-from core.ranker import bounded
 from core.settings import Settings
+from core.weight_bounds import bounded
 from schemas.errors import RejectedModel, Unavailable
 from schemas.ids import derived_id
 from schemas.models import ModelLog, ModelPointer, Weights
