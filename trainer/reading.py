@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from adapters.clickhouse import ClickHouse, connected
+from adapters.tables_migrate import migrate
 from adapters.tables_progress import wait_sunk
 from core.settings import Settings
 from core.shop_state import KIND_WEIGHT
@@ -40,6 +41,7 @@ def read_shop(settings: Settings, retrain: Retrain) -> ShopData:
         Unavailable: the sink did not pass the offsets in time, or ClickHouse did not answer.
     """
     with connected(settings.clickhouse) as client:
+        migrate(client)  # a sink that has not started yet has made no tables to wait by
         wait_sunk(client, retrain.offsets, settings.topic_prefix, within_s=SINK_DEADLINE_S)
         interactions = _interactions(client, retrain)
         items = _items(client, retrain)
