@@ -21,7 +21,14 @@ from confluent_kafka import Message
 
 from adapters.artefacts import ArtefactStore
 from adapters.home import artefacts_url, home_of
-from adapters.kafka import Follower, ensure_topics, producer, topic_name
+from adapters.kafka import (
+    Follower,
+    consumer,
+    end_offsets,
+    ensure_topics,
+    producer,
+    topic_name,
+)
 from adapters.signing import load_or_create
 from core.features import FEATURE_NAMES, feature_schema_hash
 from core.settings import Settings
@@ -119,6 +126,14 @@ class Shop:
             self.write(topics.EVENTS_VALID, "", EventWatermark(**fields), partition)
             self.write(topics.PREDICTIONS, "", Watermark(**fields), partition)
         self.flush()
+
+    def ends(self, topic: Topic) -> dict[int, int]:
+        """The next offset of each partition of a topic."""
+        client = consumer(self.settings, None)
+        try:
+            return end_offsets(self.settings, client, topic)
+        finally:
+            client.close()
 
     def version(self, seed: int) -> str:
         """A signed version whose shipped ranker weights are named after the seed."""
@@ -283,15 +298,18 @@ class Process:
 
 
 @contextmanager
-def running(settings: Settings, *arguments: str) -> Iterator[Process]:
+def running(
+    settings: Settings, *arguments: str, clickhouse: str | None = None
+) -> Iterator[Process]:
     """`python -m serving` with these arguments, ready, on a free port."""
     (port,) = free_ports(1)
     environ = {name: value for name, value in os.environ.items() if name[:9] != "SHOPLOOP_"} | {
         "SHOPLOOP_KAFKA": settings.kafka,
         "SHOPLOOP_TOPIC_PREFIX": settings.topic_prefix,
         "SHOPLOOP_HOME": settings.home,
-        "OMP_NUM_THREADS": "1",
     }
+    if clickhouse is not None:
+        environ["SHOPLOOP_CLICKHOUSE"] = clickhouse
     command = [sys.executable, "-m", "serving", *arguments, "--port", str(port)]
     log = Path(settings.home) / f"log-{port}.txt"
     with log.open("wb") as sink:
