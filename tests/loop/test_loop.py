@@ -5,6 +5,8 @@ Everything is checked on what the demo left: its report, its tables, its topics,
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import msgspec
@@ -15,15 +17,19 @@ from adapters.artefacts import ArtefactStore
 from adapters.onnx import LoadedVersion, load_version
 from adapters.signing import load_verify_key
 from adapters.tables import SUNK
-from console.query import saved_query
+from console.query import parameters, saved_query
 from core.features import FEATURE_NAMES, POSITION, feature_schema_hash
 from core.ranking import RankerWeights
 from local.replay_report import count_readable
+from local.retail_source import ARCHIVE
 
-pytestmark = pytest.mark.loop
+pytestmark = [pytest.mark.loop, pytest.mark.timeout(600)]
 
 SEQUENCE = FEATURE_NAMES.index("sequence")
 SAMPLED = 400
+ROUNDED = 5.1e-5  # the saved query rounds to four places
+TO = "2011-04-10"
+CHECKER = Path(__file__).parents[2] / "examples" / "check_replay.py"
 
 
 def test_the_demo_ends_well_though_its_sink_was_killed_twice(demo):
@@ -35,6 +41,16 @@ def test_no_line_of_the_shop_is_lost_or_doubled(demo):
     assert (demo.report["lost"], demo.report["duplicated"]) == (0, 0)
     assert demo.report["exclusions"]["not_a_product"] > 0
     assert sum(demo.report["dead_letters"].values()) > 0
+
+
+def test_the_checker_from_outside_finds_every_line_once(demo, tmp_path):
+    report = tmp_path / "report.json"
+    report.write_bytes(msgspec.json.encode(demo.report))
+    command = [sys.executable, str(CHECKER), str(ARCHIVE), "--report", str(report)]
+    command += ["--clickhouse", demo.runtime.clickhouse_dsn, "--kafka", demo.runtime.kafka_address]
+    command += ["--before", TO]
+    checked = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
 
 
 def test_rows_and_quarantined_records_are_the_readable_ones_of_each_topic(demo):
@@ -61,7 +77,8 @@ def test_every_promoted_version_reached_every_serving_process_within_two_seconds
 
 
 def test_the_figures_are_those_of_the_saved_query(demo):
-    columns, rows = demo.clickhouse.query_table(saved_query("report_hit_rate"))
+    sql = saved_query("report_hit_rate")
+    columns, rows = demo.clickhouse.query_table(sql, parameters(sql, []))
     found = [dict(zip(columns, row, strict=True)) for row in rows]
     compared = 0
     for surface, policies in demo.report["surfaces"].items():
@@ -70,8 +87,8 @@ def test_the_figures_are_those_of_the_saved_query(demo):
                 each for each in found if each["surface"] == surface and each["policy"] == policy
             ]
             assert row["n"] == figures["n"]
-            assert row["hr10"] == pytest.approx(figures["hr10"], abs=1e-9)
-            assert row["recall10"] == pytest.approx(figures["recall10"], abs=1e-9)
+            assert row["hr10"] == pytest.approx(figures["hr10"], abs=ROUNDED)
+            assert row["recall10"] == pytest.approx(figures["recall10"], abs=ROUNDED)
             compared += 1
     assert compared == 10
 
