@@ -36,13 +36,13 @@ class Recipe:
     """Hyper-parameters of one fit; a manifest records them."""
 
     shape: Shape = field(default_factory=Shape)
-    epochs: int = 12
+    epochs: int = 6
     time_budget_s: float | None = None
     batch_rows: int = 32
     learning_rate: float = 3e-3
     repeat_weight: float = 0.5
     seed: int = 0
-    threads: int = 2
+    threads: int = 1
 
 
 @dataclass(frozen=True)
