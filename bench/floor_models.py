@@ -49,7 +49,9 @@ def train(
     rows = [VisitorSessions(tuple(kept), stale[name]) for name, kept in visitors.items()]
     rows = [row for row in rows if row.fresh_from < len(row.sessions)]
     vocabulary = SequenceVocabulary(list(titles))
-    return fit(rows, vocabulary, list(titles.values()), recipe, parent and parent.as_parent())
+    return fit(
+        rows, vocabulary, list(titles.values()), recipe, parent.as_parent() if parent else None
+    )
 
 
 def weekly(recipe: Recipe, week: int) -> Recipe:

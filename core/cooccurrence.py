@@ -33,7 +33,7 @@ def visitor_weights(counts: Floats, catalogue_size: int) -> Floats:
     """
     octaves = np.round(np.log2(len(counts)) * _IDF_STEPS_PER_OCTAVE) / _IDF_STEPS_PER_OCTAVE
     idf = max(np.log(catalogue_size) - np.log1p(2.0**octaves), 0.1)
-    return np.rint(np.sqrt(counts) * (idf * WEIGHT_SCALE)).astype(np.float32)
+    return np.asarray(np.rint(np.sqrt(counts) * (idf * WEIGHT_SCALE)), np.float32)
 
 
 class Cooccurrence:

@@ -163,7 +163,7 @@ class ErrorWindow(msgspec.Struct):
     def _window(self) -> Any:
         if self.window is None:
             delta = min(0.5, _ADWIN_CLOCK / self.budget)
-            self.window = ADWIN(delta=delta, clock=_ADWIN_CLOCK)
+            self.window = ADWIN(delta=delta, clock=_ADWIN_CLOCK)  # type: ignore[no-untyped-call]
             for event in self.seen:
                 self.window.update(event)
         return self.window

@@ -32,7 +32,7 @@ def text_vectors(titles: Sequence[str]) -> NDArray[np.float32]:
             for i in range(len(padded) - 2):
                 _add(row, padded[i : i + 3], 1.0)
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return np.divide(vectors, norms, out=vectors, where=norms > 0)
+    return np.asarray(np.divide(vectors, norms, out=vectors, where=norms > 0), np.float32)
 
 
 def _add(row: NDArray[np.float32], token: str, weight: float) -> None:
