@@ -12,6 +12,7 @@ from typing import Generic, TypeVar
 import msgspec
 
 NEVER_MS = -1
+NEAR_MS = 86_400_000  # event time this close to wall time is taken for live
 Payload = TypeVar("Payload")
 
 

@@ -11,7 +11,7 @@ import msgspec
 
 from core.settings import Settings
 from core.task_stage import TaskStage
-from core.watermarks import Clock, Mark, clock
+from core.watermarks import NEAR_MS, Clock, Mark, clock
 from schemas import topics
 from schemas.codec import Decoder, cloud_headers, encode, refused_headers
 from schemas.errors import InvalidEvent
@@ -185,7 +185,7 @@ class TaskRoom:
             wall_ms,
             settings.lateness_ms + settings.idle_ms + _SLACK_MS,
             settings.idle_ms,
-            settings.purchase_window_ms,
+            NEAR_MS,
         )
         before = self._standing
         self._close(max(reached, 0), wall_ms)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from core import intake, join
 from core.settings import Settings
 from core.verdict import judged_of, outcome_of
-from core.watermarks import Mark
+from core.watermarks import NEAR_MS, Mark
 from schemas import topics
 from schemas.codec import Decoder, cloud_headers, encode, refused_headers
 from schemas.errors import InvalidEvent
@@ -138,9 +138,7 @@ class VisitorStage:
         reached = part.closed_ms
         if not part.clock.by_barriers and live:
             settings = self._settings
-            reached = part.clock.live(
-                wall_ms, settings.lateness_ms, settings.idle_ms, settings.purchase_window_ms
-            )
+            reached = part.clock.live(wall_ms, settings.lateness_ms, settings.idle_ms, NEAR_MS)
         return self._advance(part, reached)
 
     def _advance(self, part: VisitorPartition, watermark_ms: int) -> bool:

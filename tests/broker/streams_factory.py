@@ -29,20 +29,24 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 class Worker:
-    """`python -m streams` at these settings."""
+    """`python -m streams` at these settings, `name` and windows included."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, what: str = "work") -> None:
+        self._what = what
         self._environ = {
             **os.environ,
             "SHOPLOOP_KAFKA": settings.kafka,
             "SHOPLOOP_TOPIC_PREFIX": settings.topic_prefix,
             "SHOPLOOP_HOME": settings.home,
+            "SHOPLOOP_NAME": settings.name,
+            "SHOPLOOP_PURCHASE_WINDOW_MS": str(settings.purchase_window_ms),
+            "SHOPLOOP_ORPHAN_SKEW_MS": str(settings.orphan_skew_ms),
         }
         self.start()
 
     def start(self) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "streams"], cwd=ROOT, env=self._environ
+            [sys.executable, "-m", "streams", self._what], cwd=ROOT, env=self._environ
         )
 
     def kill(self) -> None:

@@ -1,0 +1,80 @@
+"""The stream worker in live time: no barriers, the wall clock, and a second worker that joins."""
+
+import time
+from pathlib import Path
+
+import msgspec
+import pytest
+from streams_factory import HOUR_MS, Shop, Worker, answer, purchase, visit
+
+from core.settings import Settings
+from schemas import topics
+from schemas.codec import REASON_HEADER, encode
+
+READ = (
+    topics.OUTCOMES,
+    topics.EVENTS_VALID,
+    topics.PROGRESS,
+    topics.METRICS,
+    topics.refused(topics.EVENTS),
+)
+WINDOW_MS = 2_000
+
+
+@pytest.fixture
+def settings(kafka_address: str, unique_prefix: str, tmp_path: Path) -> Settings:
+    return Settings(
+        kafka=kafka_address,
+        topic_prefix=unique_prefix,
+        home=str(tmp_path),
+        purchase_window_ms=WINDOW_MS,
+        orphan_skew_ms=500,
+    )
+
+
+def now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def finals(shop: Shop) -> dict[str, list[str]]:
+    return {each.prediction_id: each.basket for each in shop.outcomes() if each.age == "final"}
+
+
+def test_a_quiet_shop_still_gets_its_outcomes(settings: Settings) -> None:
+    shop = Shop(settings, READ)
+    with Worker(settings) as worker:
+        shop.read_until(lambda: len(shop.messages["progress"]) >= 2)
+        shop.send(topics.PREDICTIONS, "v", encode(answer("p1-loop", "v", now_ms())))
+        shop.send(topics.EVENTS, "v", encode(purchase("e1", "v", now_ms() + 50, "p1-loop")))
+        ahead = purchase("e2", "v", now_ms() + HOUR_MS, None)
+        shop.send(topics.EVENTS, "v", encode(ahead))
+        shop.read_until(lambda: "p1-loop" in finals(shop))
+        assert worker.stop() == 0
+    shop.close()
+    assert finals(shop)["p1-loop"] == ["a", "x"]
+    (refused,) = shop.messages["events.dlq"]
+    assert dict(refused.headers() or [])[REASON_HEADER] == b"future"
+
+
+def test_a_worker_that_joins_and_leaves_shares_the_partitions(settings: Settings) -> None:
+    shop = Shop(settings, READ)
+    other = msgspec.structs.replace(settings, name="second")
+    names: list[str] = []
+
+    def shop_on(until: int) -> None:
+        while len(names) < until:
+            number = len(names)
+            names.extend(visit(shop, number, f"v{number}", now_ms()))
+        shop.read_until(lambda: len(finals(shop)) == len(names))
+
+    with Worker(settings) as first:
+        shop_on(40)
+        with Worker(other, "visitors") as second:
+            shop_on(80)
+            assert second.stop() == 0
+        shop_on(120)
+        assert first.stop() == 0
+    shop.close()
+    assert sorted(finals(shop)) == sorted(names)
+    statements = [(each.prediction_id, each.version) for each in shop.outcomes()]
+    assert len(set(statements)) == len(statements)
