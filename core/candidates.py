@@ -110,13 +110,12 @@ def related_scores(state: ShopState, visitor: VisitorHistory) -> Floats:
 
 def top_rows(values: Floats, n: int) -> Rows:
     """Rows of the n largest values above zero, largest first, ties by row."""
-    if len(values) > n:
-        part = np.argpartition(-values, n)[:n]
-        part = np.flatnonzero(values >= values[part].min())
-    else:
-        part = np.arange(len(values))
-    best = part[np.argsort(-values[part], kind="stable")][:n]
-    return np.asarray(best[values[best] > 0], np.int64)
+    rows = np.flatnonzero(values > 0)
+    above = values[rows]
+    if len(rows) > n:
+        enough = above >= np.partition(above, len(rows) - n)[len(rows) - n]
+        rows, above = rows[enough], above[enough]
+    return rows[np.argsort(-above, kind="stable")][:n]
 
 
 def _own_rows(visitor: VisitorHistory, allowed: NDArray[np.bool_]) -> Rows:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,6 +67,7 @@ class Signals:
     log_probs: Floats | None
 
 
+@cache
 def position_feature(position: int) -> float:
     """The feature of a place counted from 1; the first place is 0, where all are scored.
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +14,7 @@ from core.candidates import SOURCE_NAMES, Candidates
 from core.features import FEATURE_NAMES, POSITION, position_feature
 
 EXPLORED_REACH = 20
+LOGGED_DECIMALS = 6
 
 
 @dataclass(frozen=True)
@@ -23,8 +27,7 @@ class RankerWeights:
     version: str
 
 
-@dataclass(frozen=True)
-class RankedSlot:
+class RankedSlot(NamedTuple):
     """One place of an answer, with the features to log; `position` counts from 1."""
 
     item_id: str
@@ -32,7 +35,7 @@ class RankedSlot:
     score: float
     source: str
     propensity: float
-    features: tuple[float, ...]
+    features: Sequence[float]
 
 
 def scores(candidates: Candidates, weights: RankerWeights) -> NDArray[np.float64]:
@@ -45,10 +48,7 @@ def scores(candidates: Candidates, weights: RankerWeights) -> NDArray[np.float64
 def rank(candidates: Candidates, weights: RankerWeights, k: int) -> list[RankedSlot]:
     """The k best candidates, best first; equal scores go by item id."""
     values = scores(candidates, weights)
-    return [
-        _slot(candidates, values, index, position)
-        for position, index in enumerate(_order(candidates, values)[:k], start=1)
-    ]
+    return _slots(candidates, values, _order(candidates, values)[:k], range(1, k + 1))
 
 
 def explore(
@@ -58,10 +58,11 @@ def explore(
     values = scores(candidates, weights)
     order = _order(candidates, values)
     reach = order[k - 1 : k - 1 + EXPLORED_REACH]
-    slots = [_slot(candidates, values, i, p) for p, i in enumerate(order[: k - 1], start=1)]
-    if reach:
-        drawn = reach[int(random.integers(len(reach)))]
-        slots.append(_slot(candidates, values, drawn, k, 1.0 / len(reach)))
+    if not reach:
+        return _slots(candidates, values, order, range(1, k))
+    drawn = reach[int(random.integers(len(reach)))]
+    slots = _slots(candidates, values, [*order[: k - 1], drawn], range(1, k + 1))
+    slots[-1] = slots[-1]._replace(propensity=1.0 / len(reach))
     return slots
 
 
@@ -71,14 +72,14 @@ def considered(
     """Candidates that were ranked but not shown, evenly spread over the ranks below k."""
     values = scores(candidates, weights)
     rest = _order(candidates, values)[k:]
+    picked: Sequence[int] = range(len(rest))
     if len(rest) > limit:
-        picked = np.linspace(0, len(rest) - 1, limit).astype(np.int64)
-        positions = [(k + 1 + int(i), rest[int(i)]) for i in picked]
-    else:
-        positions = [(k + 1 + i, index) for i, index in enumerate(rest)]
-    return [_slot(candidates, values, index, position) for position, index in positions]
+        picked = np.linspace(0, len(rest) - 1, limit).astype(np.int64).tolist()
+    positions = [k + 1 + i for i in picked]
+    return _slots(candidates, values, [rest[i] for i in picked], positions)
 
 
+@cache
 def source_of(bits: int) -> str:
     """Names of the sources that brought a candidate, joined by a plus sign.
 
@@ -97,20 +98,20 @@ def _order(candidates: Candidates, values: NDArray[np.float64]) -> list[int]:
     return best
 
 
-def _slot(
+def _slots(
     candidates: Candidates,
     values: NDArray[np.float64],
-    index: int,
-    position: int,
-    propensity: float = 1.0,
-) -> RankedSlot:
-    snapshot = candidates.features[index].tolist()
-    snapshot[POSITION] = position_feature(position)
-    return RankedSlot(
-        item_id=candidates.item_ids[index],
-        position=position,
-        score=float(values[index]),
-        source=source_of(int(candidates.sources[index])),
-        propensity=propensity,
-        features=tuple(snapshot),
-    )
+    indices: list[int],
+    positions: Iterable[int],
+) -> list[RankedSlot]:
+    """The candidates at these indices in these places; features as logged, to six decimals."""
+    snapshots = candidates.features[indices].astype(np.float64).round(LOGGED_DECIMALS).tolist()
+    sources = candidates.sources[indices].tolist()
+    slots = []
+    for index, position, source, snapshot in zip(
+        indices, positions, sources, snapshots, strict=False
+    ):
+        snapshot[POSITION] = position_feature(position)
+        name, score = candidates.item_ids[index], float(values[index])
+        slots.append(RankedSlot(name, position, score, source_of(source), 1.0, snapshot))
+    return slots
