@@ -191,4 +191,4 @@ class StageLoop:
 
 
 def _plain(item_id: str, position: int) -> RankedSlot:
-    return RankedSlot(item_id, position, -float(position), "popularity", 1.0, ())
+    return RankedSlot(item_id, position, -float(position), "popularity", 1.0, [])

@@ -41,7 +41,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     metric_window_ms: int = DAY_MS
     # drift and retraining
     false_alarms_per_million: float = 1.0
-    retrain_cooldown_ms: int = 7 * DAY_MS
+    retrain_cooldown_ms: int = 21 * DAY_MS
     retrain_daily_budget: int = 2
     retrain_minimum_labels: int = 400
     retrain_refractory_ms: int = 3 * DAY_MS

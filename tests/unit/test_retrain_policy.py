@@ -54,7 +54,7 @@ def _evidence(
 
 
 def _policy(**settings: int) -> RetrainPolicy:
-    policy = RetrainPolicy(Settings(**settings))  # type: ignore[arg-type]
+    policy = RetrainPolicy(Settings(**{"retrain_cooldown_ms": 7 * DAY_MS, **settings}))  # type: ignore[arg-type]
     policy.state.labels = 1_000
     return policy
 
