@@ -1,0 +1,137 @@
+"""The stages' store, and the task stage's snapshot and journal."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from join_factory import DAY_MS, START_MS, answer
+
+from core.join import close, step, windows_of
+from core.settings import Settings
+from core.verdict import judged_of
+from core.visitor_facts import Visitor
+from schemas import topics
+from schemas.codec import encode
+from schemas.watermarks import Watermark
+from streams.store import Changes, Out, Store
+from streams.tasks import TaskRoom
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    opened = Store(tmp_path / "stage.sqlite")
+    yield opened
+    opened.close()
+
+
+def changes(value: bytes, *outs: bytes) -> Changes:
+    made = Changes()
+    made.put((0, "kind", "a"), value, 7)
+    made.outs += [Out(0, "topic", b"key", out) for out in outs]
+    return made
+
+
+def test_a_batch_is_there_after_opening_again(store: Store) -> None:
+    store.write(changes(b"1", b"out"), {("events", 0): 5})
+    again = Store(store.path)
+    assert again.get((0, "kind", "a")) == b"1"
+    assert (again.offsets(), again.batch) == ({("events", 0): 5}, 1)
+    assert [out.value for out in again.outbox()] == [b"out"]
+    again.close()
+
+
+def test_the_outbox_holds_the_newest_batch_alone(store: Store) -> None:
+    store.write(changes(b"1", b"first"), {})
+    store.write(changes(b"2", b"second"), {})
+    assert [out.value for out in store.outbox()] == [b"second"]
+
+
+def test_a_batch_that_cannot_be_written_changes_nothing(store: Store) -> None:
+    store.write(changes(b"1"), {("events", 0): 5})
+    broken = changes(b"2")
+    broken.puts[(0, "kind", "b")] = (None, None)  # type: ignore[assignment]
+    with pytest.raises(Exception, match="NOT NULL"):
+        store.write(broken, {("events", 0): 6})
+    assert store.get((0, "kind", "a")) == b"1"
+    assert (store.offsets(), store.batch) == ({("events", 0): 5}, 1)
+
+
+def test_the_last_word_on_a_row_holds(store: Store) -> None:
+    made = changes(b"1")
+    made.delete((0, "kind", "a"))
+    made.put((0, "kind", "b"), b"2")
+    store.write(made, {})
+    assert [key for key, _, _ in store.rows(0, "kind")] == ["b"]
+
+
+def test_a_backup_is_a_whole_store(store: Store, tmp_path: Path) -> None:
+    store.write(changes(b"1"), {("events", 0): 5})
+    store.back_up(tmp_path / "copy.sqlite")
+    copy = Store(tmp_path / "copy.sqlite")
+    assert (copy.get((0, "kind", "a")), copy.offsets()) == (b"1", store.offsets())
+    copy.close()
+
+
+class Slot:
+    """A record of `slots` as Kafka would give it."""
+
+    def __init__(self, value: bytes, partition: int = 0) -> None:
+        self._value, self._partition = value, partition
+
+    def topic(self) -> str:
+        return "shoploop.slots.v1"
+
+    def partition(self) -> int:
+        return self._partition
+
+    def offset(self) -> int:
+        return 0
+
+    def key(self) -> None:
+        return None
+
+    def value(self) -> bytes:
+        return self._value
+
+    def headers(self) -> None:
+        return None
+
+
+def slots_of(hours: int) -> list[Slot]:
+    """Judged lists of as many hours, a barrier after each hour."""
+    settings = Settings()
+    records = []
+    for hour in range(hours):
+        visitor, shown = Visitor(), answer(f"p{hour}", START_MS + hour * 3_600_000)
+        step(visitor, shown, windows_of(settings), 0)
+        for verdict in close(visitor, shown.served_at_ms + DAY_MS, windows_of(settings)).verdicts:
+            records.append(Slot(encode(judged_of(shown, verdict))))
+        at_ms = shown.served_at_ms + DAY_MS
+        mark = encode(Watermark(event_time_ms=at_ms, barrier=hour, run_id="run"))
+        records += [Slot(mark, number) for number in range(topics.SLOTS.partitions)]
+    return records
+
+
+@given(st.integers(0, 40), st.booleans())
+def test_the_task_stage_goes_on_from_its_journal(
+    tmp_path_factory: pytest.TempPathFactory, cut: int, clean: bool
+) -> None:
+    records = slots_of(6)
+    store = Store(tmp_path_factory.mktemp("tasks") / "tasks.sqlite")
+    whole, before, after = (TaskRoom(Settings(), dict) for _ in range(3))
+    whole.load(Store(store.path.with_name("whole.sqlite")), [0, 1, 2, 3])
+    expected = said(whole.step(list(records), 0, live=False))
+    before.load(store, [0, 1, 2, 3])
+    first = before.step(list(records[:cut]), 0, live=False)
+    store.write(first, {})
+    if clean:
+        store.write(before.rest(), {})
+    after.load(store, [0, 1, 2, 3])
+    second = after.step(list(records[cut:]), 0, live=False)
+    assert said(first) + said(second) == expected
+
+
+def said(made: Changes) -> list[tuple[str, bytes | None]]:
+    return [(out.topic, out.value) for out in made.outs]
