@@ -27,10 +27,10 @@ from schemas.topics import Topic
 ANSWER_WITHIN_S = 15.0
 _COMMON: dict[str, Any] = {
     "socket.nagle.disable": True,
-    "reconnect.backoff.ms": 50,
+    "reconnect.backoff.ms": 250,
     "reconnect.backoff.max.ms": 1_000,
     "topic.metadata.refresh.sparse": True,
-    "log_level": 3,
+    "log_level": 2,  # a broker that is away is said by `Unavailable`, not line after line
 }
 # A record is 1 MB at most; a transaction's batch must fit with its headers.
 _MAX_MESSAGE_BYTES = 4_000_000
