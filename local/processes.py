@@ -59,6 +59,8 @@ PRODUCTS: tuple[Product, ...] = (
     Product("shadow", ("serving", "shadow"), lambda ports: ports.shadow),
 )
 INFRASTRUCTURE = ("kafka", "clickhouse")
+# Eight processes share the machine: a numeric library that spins threads of its own slows them all.
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 NAMES = (*INFRASTRUCTURE, *(product.name for product in PRODUCTS))
 
 
@@ -131,7 +133,7 @@ def _spec(product: Product, plan: Plan) -> Spec:
     command = [sys.executable, "-m", *product.arguments]
     if product.arguments == ("serving",):
         command += ["--name", product.name, "--port", str(port)]
-    own = {"SHOPLOOP_HTTP_PORT": str(port), "SHOPLOOP_NAME": product.name}
+    own = {"SHOPLOOP_HTTP_PORT": str(port), "SHOPLOOP_NAME": product.name, **ONE_THREAD}
     return Spec(
         name=product.name,
         command=command,
