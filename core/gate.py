@@ -25,6 +25,8 @@ KEPT_HISTORY_SHARE = 0.3
 
 Measured: honest warm starts have 0.6 to 1.5 of it, those on shuffled labels 0.09 to 0.12.
 """
+MINIMUM_GAIN = 0.1
+"""Least gain from the history, in nats an item: honest versions have 0.2 to 0.7, shuffled 0.06."""
 GRAPH_TOLERANCE = 1e-4
 SLOWEST_MS = 20.0
 LARGEST_BYTES = 64_000_000
@@ -72,12 +74,12 @@ def reads_history(name: str, gain: Compared, champions: Compared | None, seed: i
 
     `gain` holds the log-probability of what was bought, from the own history and from another
     customer's. A version trained on shuffled labels learns popularity alone and gains nothing.
-    With a champion the gain must also reach a share of the champion's.
+    The gain must reach a floor, and with a champion also a share of the champion's.
     """
     mean, low, high, n = gain.interval(seed)
-    threshold = 0.0
+    threshold = MINIMUM_GAIN
     if champions is not None:
-        threshold = max(0.0, KEPT_HISTORY_SHARE * champions.interval(seed)[0])
+        threshold = max(threshold, KEPT_HISTORY_SHARE * champions.interval(seed)[0])
     passed = n >= MINIMUM_REQUESTS and low > 0.0 and mean >= threshold
     return GateCheck(
         name=name, passed=passed, value=mean, threshold=threshold, low=low, high=high, n=n

@@ -128,6 +128,8 @@ class Trainer:
             )
         )
         outbox.progress(in_flight=[])
+        if publish.model_version is not None:
+            self._prune(retrain.task, publish.model_version)
         self._counts["trainings_total"] += 1
         self._counts["failures_total"] += publish.failed is not None
 
@@ -158,7 +160,6 @@ class Trainer:
         finally:
             stages.close()
         log_version(self._home / "tensorboard", made, stages.seconds)
-        self._prune(retrain.task, made.manifest.version)
         self._counts["last_seconds"] = sum(stages.seconds.values())
         _log.info(
             "version %s, gate %s, seconds %s",
@@ -169,8 +170,13 @@ class Trainer:
         return made
 
     def _prune(self, task: str, newest: str) -> None:
-        named = named_versions(self._settings, task) | {newest}
-        gone = self._store.prune(task, named, KEPT_VERSIONS)
+        """Deletes versions that nothing names; what cannot be done now is done the next time."""
+        try:
+            named = named_versions(self._settings, task) | {newest}
+            gone = self._store.prune(task, named, KEPT_VERSIONS)
+        except (Unavailable, OSError) as error:
+            _log.warning("no version was deleted: %s", error)
+            return
         if gone:
             _log.info("deleted %d versions that nothing names", len(gone))
 

@@ -52,6 +52,7 @@ def test_requests_that_do_not_count_are_left_out() -> None:
 def test_a_version_that_ignores_the_history_is_refused() -> None:
     assert reads_history("x", compared(-6.0, -6.5), None, seed=1).passed
     assert not reads_history("x", compared(-6.0, -6.0, spread=0.001), None, seed=1).passed
+    assert not reads_history("x", compared(-6.0, -6.05, spread=0.001), None, seed=1).passed
 
 
 def test_a_version_that_reads_much_less_than_the_champion_is_refused() -> None:
