@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--pace", type=float, default=0.0, metavar="X", help="event-time seconds a second, 0: all"
     )
     parser.add_argument(
-        "--barrier-minutes", type=float, default=120, metavar="N", help="event time a barrier"
+        "--barrier-minutes", type=float, default=240, metavar="N", help="event time a barrier"
     )
     parser.add_argument(
         "--serving",

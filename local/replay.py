@@ -40,7 +40,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     from_ms: int
     to_ms: int
     ask_before: frozenset[str] = frozenset({"purchase"})
-    barrier_ms: int = 2 * HOUR_MS
+    barrier_ms: int = 4 * HOUR_MS
     pace: float = 0.0
     k: int = 10
     serving_urls: tuple[str, ...] = ()
