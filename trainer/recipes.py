@@ -12,7 +12,7 @@ from core.settings import DAY_MS, Settings
 from trainer.fit import Recipe
 
 FIRST = Recipe(epochs=8, batch_rows=64, learning_rate=4e-3)
-WARM = Recipe(epochs=3, batch_rows=64, learning_rate=2e-3)
+WARM = Recipe(epochs=2, batch_rows=64, learning_rate=2e-3)
 REFIT = Recipe(epochs=2, learning_rate=1e-3)
 FRESH_AT_LEAST_MS = 28 * DAY_MS
 FRESH_AT_MOST_MS = 56 * DAY_MS
