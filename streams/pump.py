@@ -93,8 +93,8 @@ class Pump(Service):
             self._stop_all(error)
 
     def _turn(self) -> None:
-        live = not self.transport.catching_up
         records = self.transport.read(POLL_S)
+        live = not self.transport.repeating
         now_ms = wall_ms()
         if not records and now_ms - self._worked_ms < TICK_MS:
             return

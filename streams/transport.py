@@ -49,6 +49,7 @@ class Transport:
         self._consumer = kafka.consumer(settings, group, enable_partition_eof=True)
         self._goal: dict[Place, int] = {}
         self._held: list[Message] = []
+        self.repeating = False
         self.offsets: dict[Place, int] = {}
         self.assigned: list[int] = []
         self._sent: dict[Place, int] = {}
@@ -80,21 +81,28 @@ class Transport:
     def read(self, timeout_s: float) -> list[Message]:
         """What has come; at once when there is something.
 
-        While catching up only records below the goal are given out, the others wait.
+        While catching up only records below the goal are given out, the others wait. `repeating`
+        says of what was given out whether an earlier life has sent what follows from it.
 
         Raises:
             Unavailable: the broker reported an error that does not pass by itself.
         """
+        self.repeating = bool(self._goal)
         if not self._goal and self._held:
             held, self._held = self._held, []
             self._consumer.resume(_places(held))
             return held
         first = self._consumer.poll(timeout_s)
-        if first is None:
-            return []
-        batch = [first, *self._consumer.consume(MOST_RECORDS - 1, timeout=0)]
+        batch = (
+            [first, *self._consumer.consume(MOST_RECORDS - 1, timeout=0)]
+            if first is not None
+            else []
+        )
+        # An assignment within these calls sets the goal; the ends seen in the batch clear it.
+        goal = dict(self._goal)
+        self.repeating = bool(goal)
         usable = [message for message in batch if self._usable(message)]
-        return self._below_goal(usable) if self._goal else usable
+        return self._below(goal, usable) if goal else usable
 
     def read_until(self, messages: Sequence[Message]) -> dict[Place, int]:
         """Notes these messages as read; how far each place has come."""
@@ -207,10 +215,10 @@ class Transport:
         kafka.raise_if_lasting(error)
         return False
 
-    def _below_goal(self, messages: list[Message]) -> list[Message]:
+    def _below(self, goal: dict[Place, int], messages: list[Message]) -> list[Message]:
         below = []
         for message in messages:
-            if (message.offset() or 0) < self._goal.get(_place(message), 0):
+            if (message.offset() or 0) < goal.get(_place(message), 0):
                 below.append(message)
             else:
                 self._held.append(message)
