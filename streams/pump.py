@@ -61,7 +61,9 @@ class Pump(Service):
         self._halt = threading.Event()
         self._snapshots = Snapshots(settings, stage.short)
         self._store = self._snapshots.open_store()
-        self.transport = Transport(settings, stage.short, stage.inputs, self._store, self._load)
+        self.transport = Transport(
+            settings, stage.short, stage.inputs, self._store, self._load, stage.closed
+        )
         self._thread = threading.Thread(target=self._run, name=stage.process, daemon=True)
         self._worked_ms = self._committed_ms = 0
         self.is_ready = False
@@ -101,6 +103,8 @@ class Pump(Service):
         self._worked_ms = now_ms
         if not self.transport.assigned:
             return
+        if live and self.transport.said_until:
+            self._repeat()
         changes = self._through_agent(Batch(self._stage, list(records), live))
         offsets = self.transport.read_until(records)
         if not live:
@@ -109,6 +113,14 @@ class Pump(Service):
             self._store.write(changes, offsets)
         self._commit(changes, now_ms, live)
         self._snapshots.maybe_take(self._store, now_ms)
+
+    def _repeat(self) -> None:
+        """Catches up with what an earlier owner of these partitions has said by the wall clock."""
+        changes = self._stage.repeat(self.transport.said_until)
+        self.transport.said_until = {}
+        changes.outs.clear()
+        if changes:
+            self._store.write(changes, self.transport.offsets)
 
     def _through_agent(self, batch: Batch) -> Changes:
         asyncio.run_coroutine_threadsafe(self._put(batch), self._home)

@@ -31,6 +31,12 @@ class Stage(Protocol):
     def step(self, records: list[Record], wall_ms: int, live: bool) -> Changes:
         """Works through a batch; `live` is False while inputs are stepped again after a loss."""
 
+    def closed(self) -> dict[int, int]:
+        """How far event time is closed, by partition; what the next owner must not say again."""
+
+    def repeat(self, until: dict[int, int]) -> Changes:
+        """Lets live time pass as far as an earlier owner did, who has said what follows."""
+
     def rest(self) -> Changes:
         """What should be kept before a clean stop."""
 

@@ -128,6 +128,15 @@ class TaskRoom:
             self._snapshot()
         return changes
 
+    def closed(self) -> dict[int, int]:
+        """Nothing: the stage has one owner, and its journal knows each close."""
+        return {}
+
+    def repeat(self, until: dict[int, int]) -> Changes:
+        """Nothing, see `closed`."""
+        del until
+        return Changes()
+
     def rest(self) -> Changes:
         """The snapshot, so that the next start reads no journal."""
         self._changes = Changes()

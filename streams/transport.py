@@ -14,6 +14,7 @@ from adapters import kafka
 from core.settings import Settings
 from schemas.errors import Unavailable
 from schemas.topics import Topic
+from streams.standing import Standing, read, written
 from streams.store import Out, Place, Store
 
 logger = logging.getLogger(__name__)
@@ -30,6 +31,7 @@ class Transport:
         inputs: what it reads.
         store: its memory on this machine.
         on_change: called with the assigned partitions after each rebalance.
+        closed: how far event time is closed on each partition, for the next owner.
     """
 
     def __init__(
@@ -39,11 +41,13 @@ class Transport:
         inputs: Sequence[Topic],
         store: Store,
         on_change: Callable[[list[int]], None],
+        closed: Callable[[], dict[int, int]],
     ) -> None:
         self._store = store
         self._on_change = on_change
+        self._closed = closed
         self._topics = [kafka.topic_name(settings, topic) for topic in inputs]
-        worker = settings.name or "streams"
+        self._worker = worker = settings.name or "streams"
         group = kafka.group_name(settings, short)
         self._producer = kafka.producer(settings, transactional_id=f"{group}.{worker}", linger_ms=0)
         self._consumer = kafka.consumer(settings, group, enable_partition_eof=True)
@@ -53,6 +57,7 @@ class Transport:
         self.offsets: dict[Place, int] = {}
         self.assigned: list[int] = []
         self._sent: dict[Place, int] = {}
+        self.said_until: dict[int, int] = {}
 
     @property
     def catching_up(self) -> bool:
@@ -151,15 +156,19 @@ class Transport:
                     break
                 except BufferError:
                     producer.poll(0.05)
+        closed = self._closed()
         places = [
-            TopicPartition(topic, partition, following, metadata=str(self._store.batch))
-            for (topic, partition), following in self.offsets.items()
+            TopicPartition(topic, number, following, metadata=self._standing(closed, number))
+            for (topic, number), following in self.offsets.items()
         ]
         if places:
             producer.send_offsets_to_transaction(
                 places, self._consumer.consumer_group_metadata(), SEND_WITHIN_S
             )
         producer.commit_transaction(SEND_WITHIN_S)
+
+    def _standing(self, closed: dict[int, int], number: int) -> str:
+        return written(Standing(self._worker, self._store.batch, closed.get(number, -1)))
 
     def _recover(self, error: KafkaException, deadline: float) -> None:
         cause = error.args[0]
@@ -178,7 +187,6 @@ class Transport:
         local = self._store.offsets()
         self.offsets, self._goal, self._held = {}, {}, []
         known = {(each.topic, each.partition): each for each in committed}
-        sent_batch = {str(each.metadata) for each in committed if each.metadata}
         for place in places:
             key = (place.topic, place.partition)
             mine, theirs = local.get(key, 0), known[key].offset
@@ -188,12 +196,38 @@ class Transport:
                 self._goal[key] = theirs
             place.offset = mine if key in local else -2
         self._sent = {key: each.offset for key, each in known.items() if each.offset >= 0}
+        left = {key: read(each.metadata) for key, each in known.items()}
+        self.said_until = self._said_by_others(left)
         self._consumer.assign(places)
         self._on_change(self.assigned)
-        outbox = self._store.outbox()
-        if outbox and not self._goal and str(self._store.batch) not in sent_batch:
-            self.send([out for out in outbox if out.source in self.assigned])
+        self._send_again(left)
         logger.info("reads partitions %s of %s", self.assigned, self._topics)
+
+    def _said_by_others(self, left: dict[Place, Standing]) -> dict[int, int]:
+        """How far what is due has been said, of partitions where we are not past the commit."""
+        ahead = {key[1] for key, at in self.offsets.items() if at > max(self._sent.get(key, 0), 0)}
+        until: dict[int, int] = {}
+        for (_, number), standing in left.items():
+            if standing.closed_ms >= 0 and number not in ahead:
+                until[number] = max(until.get(number, -1), standing.closed_ms)
+        return until
+
+    def _send_again(self, left: dict[Place, Standing]) -> None:
+        """Sends the outbox of a batch that was written here and never committed."""
+        if (self._worker, self._store.batch) in {
+            (each.worker, each.batch) for each in left.values()
+        }:
+            return
+        taken = {
+            key[1]
+            for key, each in left.items()
+            if each.worker not in ("", self._worker)
+            and self._sent.get(key, -1) >= self.offsets.get(key, 0)
+        }
+        outbox = [] if self._goal else self._store.outbox()
+        again = [out for out in outbox if out.source in self.assigned and out.source not in taken]
+        if again:
+            self.send(again)
 
     def _revoke(self, _: object, places: list[TopicPartition]) -> None:
         if self.unsent_offsets and self.offsets and not self._goal:
@@ -202,7 +236,7 @@ class Transport:
 
     def _lost(self, *_: object) -> None:
         self.assigned, self.offsets, self._sent = [], {}, {}
-        self._goal, self._held = {}, []
+        self._goal, self._held, self.said_until = {}, [], {}
         self._on_change([])
 
     def _usable(self, message: Message) -> bool:

@@ -67,6 +67,20 @@ class VisitorStage:
         self._progress(wall_ms)
         return changes
 
+    def closed(self) -> dict[int, int]:
+        """How far event time is closed on each partition."""
+        return {number: part.closed_ms for number, part in self._parts.items()}
+
+    def repeat(self, until: dict[int, int]) -> Changes:
+        """Closes what an earlier owner had closed by the wall clock; barriers are in the inputs."""
+        self._changes = changes = Changes()
+        for part in self._parts.values():
+            part.begin(changes)
+            if not part.clock.by_barriers and self._advance(part, until.get(part.number, -1)):
+                part.finish()
+                part.keep_held()
+        return changes
+
     def rest(self) -> Changes:
         """Nothing: every change was kept with its batch."""
         return Changes()

@@ -65,7 +65,7 @@ class Scripted:
 def transport(tmp_path: Path) -> Transport:
     settings = Settings(kafka="127.0.0.1:1", home=str(tmp_path))
     store = Store(tmp_path / "store")
-    return Transport(settings, "streams.visitors", (topics.EVENTS,), store, lambda parts: None)
+    return Transport(settings, "streams.visitors", (topics.EVENTS,), store, print, dict)
 
 
 def given(transport: Transport) -> list[tuple[int, int, bool]]:
