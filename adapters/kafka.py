@@ -21,7 +21,7 @@ from confluent_kafka.cimpl import NewTopic
 
 from core.settings import Settings
 from schemas import topics
-from schemas.errors import Unavailable
+from schemas.errors import BadSettings, Unavailable
 from schemas.topics import Topic
 
 ANSWER_WITHIN_S = 15.0
@@ -104,16 +104,19 @@ def ensure_topics(settings: Settings, wanted: Iterable[Topic] = topics.ALL) -> N
     """Creates the topics that are missing, with their partitions and retention.
 
     Raises:
+        BadSettings: a topic is there with another number of partitions.
         Unavailable: the broker did not answer or refused a topic.
     """
     admin = AdminClient({**_COMMON, "bootstrap.servers": settings.kafka})
     try:
         there = admin.list_topics(timeout=ANSWER_WITHIN_S).topics
-        missing = [
-            _new_topic(settings, topic)
-            for topic in wanted
-            if topic_name(settings, topic) not in there
-        ]
+        missing = []
+        for topic in wanted:
+            found = there.get(topic_name(settings, topic))
+            if found is None:
+                missing.append(_new_topic(settings, topic))
+            else:
+                _same_partitions(topic, topic_name(settings, topic), len(found.partitions))
         if not missing:
             return
         for name, future in admin.create_topics(
@@ -122,6 +125,14 @@ def ensure_topics(settings: Settings, wanted: Iterable[Topic] = topics.ALL) -> N
             _created(name, future)
     except KafkaException as error:
         raise Unavailable(f"Kafka at {settings.kafka}: {error}") from error
+
+
+def _same_partitions(topic: Topic, name: str, there: int) -> None:
+    if there and there != topic.partitions:
+        raise BadSettings(
+            f"topic {name} has {there} partitions, this version wants {topic.partitions}: "
+            "use another SHOPLOOP_TOPIC_PREFIX or a new --home, or delete the topic"
+        )
 
 
 def _created(name: str, future: Any) -> None:
