@@ -90,6 +90,9 @@ def _slots(
     orders = [order for order in visitor.orders if from_ms < order.at_ms <= until_ms]
     for position, item_id in enumerate(answer.items, start=1):
         bought = [order for order in orders if item_id in order.lines]
+        if not bought and item_id not in visitor.touches:
+            slots.append(_label(item_id, position, []))
+            continue
         credits = _touched(visitor, answer, item_id, as_of_ms, windows)
         if bought:
             credits += _bought(visitor, answer, item_id, as_of_ms, (bought, windows))

@@ -204,6 +204,7 @@ class _RollingAuc:
 
     def __init__(self, slots: list[tuple[int, float]]) -> None:
         self.slots: list[tuple[int, float]] = []
+        self._positives = 0
         rolling: Any = RollingROCAUC
         self._auc = rolling(window_size=AUC_SLOTS, pos_val=1)
         self.add([label for label, _ in slots], [score for _, score in slots])
@@ -212,11 +213,13 @@ class _RollingAuc:
         for label, score in zip(labels, scores, strict=True):
             self._auc.update(label, score)
         self.slots.extend(zip(labels, scores, strict=True))
-        if len(self.slots) > AUC_SLOTS:
-            del self.slots[: len(self.slots) - AUC_SLOTS]
+        self._positives += sum(labels)
+        if (surplus := len(self.slots) - AUC_SLOTS) > 0:
+            self._positives -= sum(label for label, _ in self.slots[:surplus])
+            del self.slots[:surplus]
 
     def figures(self) -> list[Figure]:
-        positives = sum(label for label, _ in self.slots)
+        positives = self._positives
         negatives = len(self.slots) - positives
         if not positives or not negatives:
             return []

@@ -1,5 +1,6 @@
 """What the pump hands to a stage and what it gets back. Knows neither Kafka nor Faust."""
 
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 from core.settings import Settings
@@ -49,17 +50,22 @@ class Names:
 
     def __init__(self, settings: Settings) -> None:
         self._full = {name: t.full_name(settings.topic_prefix) for name, t in BY_NAME.items()}
-        self._bare = {full: name for name, full in self._full.items()}
+        self._topics = {self._full[name]: topic for name, topic in BY_NAME.items()}
 
     def full(self, topic: Topic) -> str:
         """The topic's name in Kafka."""
         return self._full[topic.name]
 
-    def bare(self, full_name: str) -> str:
-        """The topic's name in the table of topics."""
-        return self._bare[full_name]
+    def topic(self, full_name: str) -> Topic:
+        """The topic of a name in Kafka."""
+        return self._topics[full_name]
 
 
 def origin_of(record: Record) -> str:
     """Where a record lies: topic[partition]@offset."""
     return f"{record.topic()}[{record.partition()}]@{record.offset()}"
+
+
+def records_read(by_topic: Mapping[str, int]) -> dict[str, float]:
+    """The counter of records read, by topic, for `/metrics`."""
+    return {f'records_total{{topic="{name}"}}': float(n) for name, n in by_topic.items()}

@@ -17,7 +17,7 @@ from schemas.codec import Decoder, cloud_headers, encode, refused_headers
 from schemas.errors import InvalidEvent
 from schemas.models import Order, Retrain
 from schemas.watermarks import Progress, Watermark
-from streams.stage import Names, Record, origin_of
+from streams.stage import Names, Record, origin_of, records_read
 from streams.store import Changes, Out, Store
 from streams.visitors import HEARTBEAT_MS, PARTITION_HEADER, Headers
 
@@ -80,6 +80,7 @@ class TaskRoom:
         self._names = Names(settings)
         self._decoders = {topic.name: Decoder(topic.record) for topic in self.inputs}
         self._counts: Counter[str] = Counter()
+        self._read: Counter[str] = Counter()
         self._changes = Changes()
         self._assigned = False
         self._stage = TaskStage(settings)
@@ -146,7 +147,8 @@ class TaskRoom:
 
     def counters(self) -> dict[str, float]:
         """Counts since the start, and how far event time is closed."""
-        return {**self._counts, "closed_ms": float(self._stage.watermark_ms)}
+        read = records_read(self._read)
+        return {**self._counts, **read, "closed_ms": float(self._stage.watermark_ms)}
 
     def _begin(self) -> None:
         self._stage = TaskStage(self._settings)
@@ -156,8 +158,8 @@ class TaskRoom:
         self._entries = self._closes = 0
 
     def _take(self, record: Record, wall_ms: int) -> None:
-        topic = topics.BY_NAME[self._names.bare(record.topic())]
-        self._counts[f'records_total{{topic="{topic.name}"}}'] += 1
+        topic = self._names.topic(record.topic())
+        self._read[topic.name] += 1
         try:
             decoded = self._decoders[topic.name](record.value())
         except InvalidEvent as error:

@@ -18,7 +18,7 @@ from schemas.outcomes import BasketSeen
 from schemas.predictions import Prediction
 from schemas.topics import Topic
 from schemas.watermarks import Progress, Watermark
-from streams.stage import Names, Record, origin_of
+from streams.stage import Names, Record, origin_of, records_read
 from streams.store import Changes, Out, Store
 from streams.visitor_partition import Input, VisitorPartition
 
@@ -42,6 +42,7 @@ class VisitorStage:
         self._decoders = {topic.name: Decoder(topic.record) for topic in self.inputs}
         self._parts: dict[int, VisitorPartition] = {}
         self._counts: Counter[str] = Counter()
+        self._read: Counter[str] = Counter()
         self._changes = Changes()
         self._said_ms: int | None = None
         self._said_wall_ms = 0
@@ -92,12 +93,12 @@ class VisitorStage:
             for number, part in self._parts.items()
         }
         held = float(sum(part.held for part in self._parts.values()))
-        return {**self._counts, **gauges, "held_inputs": held}
+        return {**self._counts, **records_read(self._read), **gauges, "held_inputs": held}
 
     def _take(self, record: Record, wall_ms: int, live: bool) -> None:
-        topic = topics.BY_NAME[self._names.bare(record.topic())]
+        topic = self._names.topic(record.topic())
         part = self._parts[record.partition()]
-        self._counts[f'records_total{{topic="{topic.name}"}}'] += 1
+        self._read[topic.name] += 1
         try:
             decoded = self._decoders[topic.name](record.value())
             if isinstance(decoded, Watermark | EventWatermark):
