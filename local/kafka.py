@@ -5,9 +5,11 @@ Holds its properties, its JVM's flags and its start and stop. Creates no topics.
 
 from __future__ import annotations
 
+import base64
 import os
 import shutil
 import subprocess
+import uuid
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
@@ -131,8 +133,7 @@ class EmbeddedKafka:
         if (self.data_dir / "log" / "meta.properties").exists():
             return
         tool = [*java, "kafka.tools.StorageTool"]
-        identity = _run([*tool, "random-uuid"])
-        _run([*tool, "format", "--standalone", "-t", identity, "-c", str(properties)])
+        _run([*tool, "format", "--standalone", "-t", _cluster_id(), "-c", str(properties)])
 
     def _ready(self) -> bool:
         if not accepts(self.port):
@@ -168,6 +169,8 @@ def properties(log_dir: Path, port: int, controller_port: int) -> dict[str, str]
         "transaction.state.log.num.partitions": "1",
         "transaction.state.log.replication.factor": "1",
         "transaction.state.log.min.isr": "1",
+        # The one broker is its own coordinator: it need not ask itself about each partition.
+        "transaction.partition.verification.enable": "false",
         "share.coordinator.state.topic.num.partitions": "1",
         "share.coordinator.state.topic.replication.factor": "1",
         "share.coordinator.state.topic.min.isr": "1",
@@ -179,6 +182,15 @@ def properties(log_dir: Path, port: int, controller_port: int) -> dict[str, str]
         "num.network.threads": "2",
         "num.io.threads": "4",
     }
+
+
+def _cluster_id() -> str:
+    """A random cluster id as Kafka writes them: a UUID's bytes in URL-safe base 64.
+
+    It does not begin with a dash, which the tool would take for an option.
+    """
+    text = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+    return "A" + text[1:] if text.startswith("-") else text
 
 
 def java_program() -> str:

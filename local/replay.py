@@ -179,7 +179,6 @@ class Replay:
     def _pass(self, barrier: Barrier) -> None:
         asks = [ask for ask in barrier.asks if ask.as_of_ms >= self.plan.from_ms]
         expected = self._request(asks)
-        self.sender.flush()
         self.waits.answers(expected, ANSWERED_BY)
         self._count_mixed(asks)
         self.player.play(barrier.entries, asks, self.inbox.answers)
@@ -192,7 +191,7 @@ class Replay:
         self._view.barrier(self)
 
     def _request(self, asks: list[Ask]) -> list[str]:
-        """Sends every question, the first one over HTTP; returns those that must be answered."""
+        """Asks every question, the first one over HTTP; returns those that must be answered."""
         expected: list[str] = []
         over_http: RecommendRequest | None = None
         for ask in asks:
@@ -212,6 +211,7 @@ class Replay:
                     continue
                 self.sender.request(request)
                 expected.append(request_id)
+        self.sender.flush()
         if over_http is not None and self.http.ask(over_http):
             expected.append(over_http.request_id)
         return expected

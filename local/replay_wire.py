@@ -32,7 +32,8 @@ class Sender:
     """Produces a replay's records; `flush` returns when the broker has all of them."""
 
     def __init__(self, settings: Settings, run_id: str) -> None:
-        self._producer = kafka.producer(settings, linger_ms=2)
+        # `flush` sends at once what lingers: one request a partition and barrier.
+        self._producer = kafka.producer(settings, linger_ms=50)
         self._names = {topic.name: kafka.topic_name(settings, topic) for topic in topics.ALL}
         self._run_id = run_id
         self._failed = ""

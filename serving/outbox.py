@@ -69,7 +69,7 @@ class Outbox:
     """Sends batches in order; safe to use from several threads."""
 
     def __init__(self, settings: Settings) -> None:
-        self._producer = producer(settings, linger_ms=0)
+        self._producer = producer(settings, linger_ms=1)
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._collect, name="outbox", daemon=True)
         self._thread.start()

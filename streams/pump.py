@@ -109,6 +109,8 @@ class Pump(Service):
         offsets = self.transport.read_until(records)
         if not live:
             changes.outs.clear()  # an earlier life has sent them
+        if changes.outs:
+            self.transport.begin(changes.outs)
         if changes or records:
             self._store.write(changes, offsets)
         self._commit(changes, now_ms, live)

@@ -19,6 +19,8 @@ from streams.store import Out, Place, Store
 
 logger = logging.getLogger(__name__)
 MOST_RECORDS = 2_000
+# How long the rest of a batch may take to come: a transaction costs several times that.
+GATHER_S = 0.004
 SEND_WITHIN_S = 60.0
 
 
@@ -49,7 +51,8 @@ class Transport:
         self._topics = [kafka.topic_name(settings, topic) for topic in inputs]
         self._worker = worker = settings.name or "streams"
         group = kafka.group_name(settings, short)
-        self._producer = kafka.producer(settings, transactional_id=f"{group}.{worker}", linger_ms=0)
+        # A batch's records go out together, at the latest with the commit.
+        self._producer = kafka.producer(settings, transactional_id=f"{group}.{worker}", linger_ms=5)
         self._consumer = kafka.consumer(settings, group, enable_partition_eof=True)
         self._goal: dict[Place, int] = {}
         self._held: list[Message] = []
@@ -57,6 +60,7 @@ class Transport:
         self.offsets: dict[Place, int] = {}
         self.assigned: list[int] = []
         self._sent: dict[Place, int] = {}
+        self._begun = False
         self.said_until: dict[int, int] = {}
 
     @property
@@ -84,7 +88,7 @@ class Transport:
         )
 
     def read(self, timeout_s: float) -> list[Message]:
-        """What has come; at once when there is something.
+        """What has come, or comes within a moment of the first.
 
         While catching up only records below the goal are given out, the others wait. `repeating`
         says of what was given out whether an earlier life has sent what follows from it.
@@ -99,7 +103,7 @@ class Transport:
             return held
         first = self._consumer.poll(timeout_s)
         batch = (
-            [first, *self._consumer.consume(MOST_RECORDS - 1, timeout=0)]
+            [first, *self._consumer.consume(MOST_RECORDS - 1, timeout=GATHER_S)]
             if first is not None
             else []
         )
@@ -116,6 +120,20 @@ class Transport:
             self.offsets[place] = (message.offset() or 0) + 1
             self._reached(place, self.offsets[place])
         return self.offsets
+
+    def begin(self, outs: Sequence[Out]) -> None:
+        """Opens the transaction that `send` ends, and lets its outputs travel meanwhile.
+
+        One that fails is aborted, and `send` begins anew.
+
+        Raises:
+            Unavailable: another worker took over, or it could not be aborted.
+        """
+        try:
+            self._open(outs)
+            self._begun = True
+        except KafkaException as error:
+            self._recover(error, time.monotonic() + SEND_WITHIN_S)
 
     def send(self, outs: Sequence[Out]) -> None:
         """Sends the outputs and the offsets, all or nothing, and returns when that is done.
@@ -143,7 +161,7 @@ class Transport:
         """Leaves the group."""
         self._consumer.close()
 
-    def _transaction(self, outs: Sequence[Out]) -> None:
+    def _open(self, outs: Sequence[Out]) -> None:
         producer = self._producer
         producer.begin_transaction()
         for out in outs:
@@ -156,6 +174,12 @@ class Transport:
                     break
                 except BufferError:
                     producer.poll(0.05)
+
+    def _transaction(self, outs: Sequence[Out]) -> None:
+        producer = self._producer
+        if not self._begun:
+            self._open(outs)
+        self._begun = False
         closed = self._closed()
         places = [
             TopicPartition(topic, number, following, metadata=self._standing(closed, number))
