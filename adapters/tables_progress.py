@@ -16,7 +16,7 @@ from adapters.tables import OF_TOPIC, PROGRESS, QUARANTINE, WATERMARKS, Table
 from schemas.errors import Unavailable
 from schemas.topics import BY_NAME
 
-_POLL_S = 0.2
+_POLL_S = 0.05
 
 
 class Resume(msgspec.Struct, frozen=True):

@@ -1,8 +1,8 @@
 """The ClickHouse sink: every topic's records as rows, each exactly once, whatever kills it.
 
-Every second or some thousand rows it stores one insert per table, then the positions, and reads on
-from there after a crash; rows that were stored before their positions are told by their offsets.
-Run by `python -m streams sink`.
+Every second, every some thousand rows, or when nothing more comes, it stores one insert per table,
+then the positions, and reads on from there after a crash; rows that were stored before their
+positions are told by their offsets. Run by `python -m streams sink`.
 """
 
 from __future__ import annotations
@@ -33,6 +33,8 @@ from streams.sink_store import Store
 MAX_ROWS = 10_000
 MAX_BYTES = 8_000_000
 MAX_AGE_S = 1.0
+# Longer than a read and a fetch wait: shorter, and rows on their way look like none.
+QUIET_S = 0.25
 HEARTBEAT_S = 2.0
 REMADE_CHECK_S = 5.0
 # Below Kafka's max.poll.interval: a sink that cannot store leaves before its place is given away.
@@ -47,7 +49,7 @@ class Sink:
         self._store = store
         self._batch = Batch(store.stored)
         self._stored: dict[Place, int] = {}
-        self._flushed_s = self._checked_s = time.monotonic()
+        self._flushed_s = self._checked_s = self._came_s = time.monotonic()
         self._barriers: dict[tuple[str, int], Row] = {}
         self.barriers: dict[tuple[str, int], Row] = {}
 
@@ -70,13 +72,17 @@ class Sink:
             self._batch.add(table, row)
             if table is WATERMARKS:
                 self._barriers[row.origin.topic, row.origin.partition] = row
-        age_s = time.monotonic() - self._flushed_s
-        if (
-            self._batch.rows >= MAX_ROWS
-            or self._batch.size_bytes >= MAX_BYTES
-            or (age_s >= MAX_AGE_S)
-        ):
+        now_s = time.monotonic()
+        if rows:
+            self._came_s = now_s
+        if self._due(now_s):
             self.flush()
+
+    def _due(self, now_s: float) -> bool:
+        if self._batch.rows >= MAX_ROWS or self._batch.size_bytes >= MAX_BYTES:
+            return True
+        quiet = self._batch.rows > 0 and now_s - self._came_s >= QUIET_S
+        return quiet or now_s - self._flushed_s >= MAX_AGE_S
 
     def _begin(self) -> None:
         self._batch = Batch(self._store.stored)

@@ -52,6 +52,8 @@ class Feed:
             group_instance_id=settings.name or "sink",
             enable_partition_eof=True,
             queued_max_messages_kbytes=16_384,
+            # A sink is in no hurry: one answer of the broker a tenth of a second, not one a record.
+            fetch_min_bytes=1_000_000,
             topic_metadata_refresh_interval_ms=5_000,
         )
         self._consumer.subscribe(
