@@ -165,21 +165,29 @@ class Replay:
         self._view.phase("replaying")
         began_s = time.monotonic()
         held = _before(entries, self.plan.to_ms)
-        for barrier in self._planner.barriers(held, self.plan.train_until_ms - 1):
-            self._pass(barrier)
+        barriers = self._planner.barriers(held, self.plan.train_until_ms - 1)
+        barrier = next(barriers, None)
+        while barrier is not None:
+            asks = [ask for ask in barrier.asks if ask.as_of_ms >= self.plan.from_ms]
+            expected = self._request(asks)
+            # What needs no answer is done while the answers are made.
+            self._judge()
+            upcoming = next(barriers, None)
+            self.waits.answers(expected, ANSWERED_BY)
+            self._pass(barrier, asks)
             if self.plan.pace > 0:
                 due_s = (barrier.end_ms - self.plan.from_ms) / 1000 / self.plan.pace
                 self._sleep_until(began_s + due_s)
+            barrier = upcoming
+        self._judge()
 
     def _sleep_until(self, due_s: float) -> None:
         while (left_s := due_s - time.monotonic()) > 0:
             time.sleep(min(left_s, 0.25))
             self._tick()
 
-    def _pass(self, barrier: Barrier) -> None:
-        asks = [ask for ask in barrier.asks if ask.as_of_ms >= self.plan.from_ms]
-        expected = self._request(asks)
-        self.waits.answers(expected, ANSWERED_BY)
+    def _pass(self, barrier: Barrier, asks: list[Ask]) -> None:
+        """Sends what happened, closes the barrier and waits until everyone has passed it."""
         self._count_mixed(asks)
         self.player.play(barrier.entries, asks, self.inbox.answers)
         self._mark(barrier.end_ms)
@@ -187,7 +195,9 @@ class Replay:
         self.now_ms = barrier.end_ms
         self.waits.barrier(barrier.end_ms)
         self.waits.trainings(barrier.end_ms)
-        self.player.judge(barrier.end_ms)
+
+    def _judge(self) -> None:
+        self.player.judge(self.now_ms)
         self._view.barrier(self)
 
     def _request(self, asks: list[Ask]) -> list[str]:

@@ -25,6 +25,7 @@ class Stage(Protocol):
     process: str
     short: str
     inputs: tuple[Topic, ...]
+    gather_s: float
 
     def load(self, store: Store, partitions: list[int]) -> None:
         """Takes up the partitions as the store has them; others are let go."""

@@ -73,6 +73,7 @@ class TaskRoom:
     process = "streams.tasks"
     short = "streams.tasks"
     inputs: tuple[topics.Topic, ...] = (topics.SLOTS, topics.COMMANDS)
+    gather_s = 0.0  # a visitor batch's slots come in one transaction
 
     def __init__(self, settings: Settings, ends: Callable[[], dict[str, int]]) -> None:
         self._settings = settings

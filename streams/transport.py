@@ -19,8 +19,6 @@ from streams.store import Out, Place, Store
 
 logger = logging.getLogger(__name__)
 MOST_RECORDS = 2_000
-# How long the rest of a batch may take to come: a transaction costs several times that.
-GATHER_S = 0.004
 SEND_WITHIN_S = 60.0
 
 
@@ -34,6 +32,7 @@ class Transport:
         store: its memory on this machine.
         on_change: called with the assigned partitions after each rebalance.
         closed: how far event time is closed on each partition, for the next owner.
+        gather_s: how long the rest of a batch may take to come after its first record.
     """
 
     def __init__(
@@ -44,7 +43,9 @@ class Transport:
         store: Store,
         on_change: Callable[[list[int]], None],
         closed: Callable[[], dict[int, int]],
+        gather_s: float = 0.0,
     ) -> None:
+        self._gather_s = gather_s
         self._store = store
         self._on_change = on_change
         self._closed = closed
@@ -103,7 +104,7 @@ class Transport:
             return held
         first = self._consumer.poll(timeout_s)
         batch = (
-            [first, *self._consumer.consume(MOST_RECORDS - 1, timeout=GATHER_S)]
+            [first, *self._consumer.consume(MOST_RECORDS - 1, timeout=self._gather_s)]
             if first is not None
             else []
         )

@@ -35,6 +35,7 @@ class VisitorStage:
     process = "streams.visitors"
     short = "streams.visitors"
     inputs: tuple[Topic, ...] = (topics.EVENTS, topics.PREDICTIONS)
+    gather_s = 0.004  # partitions come one by one; a transaction costs several times that
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
