@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 
 from bench.floor_data import Session, put_items
 from core.baselines import BASELINES
-from core.candidates import DISCOVER, Ask, Candidates, gather
+from core.candidates import DISCOVER, Ask, Candidates, gather_each, ground_of
 from core.popularity import DAY_MS
 from core.ranker import OnlineRanker
-from core.ranking import RankedSlot, RankerWeights, considered, rank
+from core.ranking import RankerWeights, ranked
 from core.sequence import SequenceScores
 from core.shop_state import ShopState
+from schemas.predictions import Slot
 
 SURFACES = ("home", DISCOVER)
 LABEL_AGE_MS = DAY_MS
@@ -108,22 +109,24 @@ class Loop:
             visitor = self.state.visitors[past.visitor_id]
             rows = visitor.bought_rows()
             taken -= {self.state.catalogue.item_ids[row] for row in rows}
-        gathered: dict[str, Candidates] = {}
+        ground = ground_of(self.state, ask)
+        wanted = dict.fromkeys(policy.sequence for policy in self.policies)
+        found = gather_each(ground, [kinds[kind] for kind in wanted])
+        gathered = dict(zip(wanted, found, strict=True))
         for policy in self.policies:
-            if policy.sequence not in gathered:
-                gathered[policy.sequence] = gather(self.state, ask, kinds[policy.sequence])
             shown = self._rank(policy, gathered[policy.sequence], ask, taken)
             self._judge(policy.name, ask, shown, taken)
         for name, baseline in BASELINES.items():
-            self._judge(name, ask, baseline(self.state, ask), taken)
+            self._judge(name, ask, baseline(ground), taken)
 
     def _rank(
         self, policy: LearnedPolicy, candidates: Candidates, ask: Ask, taken: set[str]
     ) -> list[str]:
         weights = policy.weights(ask.surface)
-        shown = rank(candidates, weights, ask.k)
+        order = ranked(candidates, weights)
+        shown = order.best(ask.k)
         if policy.frozen_at_ms is None or ask.now_ms <= policy.frozen_at_ms:
-            slots = [*shown, *considered(candidates, weights, ask.k)]
+            slots = [*shown, *order.considered(ask.k)]
             policy.waiting.append((ask.now_ms, ask.surface, *_rows(slots, taken)))
         return [slot.item_id for slot in shown]
 
@@ -135,8 +138,6 @@ class Loop:
             )
 
 
-def _rows(
-    slots: list[RankedSlot], taken: set[str]
-) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+def _rows(slots: list[Slot], taken: set[str]) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
     features = np.array([slot.features for slot in slots], np.float32)
     return features, np.array([slot.item_id in taken for slot in slots], np.float64)

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 
 import numpy as np
 
 from bench.floor_data import Session, put_items
 from core.baselines import popular_7d
-from core.candidates import DISCOVER, Ask, gather
+from core.candidates import DISCOVER, Ask, gather_each, ground_of
 from core.features import feature_schema_hash
-from core.ranking import RankedSlot, RankerWeights, considered, rank
+from core.ranking import RankerWeights
+from core.ranking import ranked as in_order
 from core.settings import DAY_MS, Settings
 from core.shop_state import ShopState
 from core.task_stage import TaskStage
 from schemas.metrics import DriftAlarm, Metric
 from schemas.models import Gate, ModelLog, Publish, Retrain, Weights
 from schemas.outcomes import BasketSeen, JudgedList
+from schemas.predictions import Slot
 
 SURFACES = ("home", DISCOVER)
 
@@ -76,10 +77,11 @@ class StageLoop:
     def _answer(self, session: Session, surface: str) -> None:
         past = session.past
         ask = Ask(past.visitor_id, surface, past.at_ms)
-        candidates = gather(self.state, ask, None)
-        weights = self.live[surface]
-        shown = rank(candidates, weights, 10)
-        slots = [*shown, *considered(candidates, weights, 10)]
+        ground = ground_of(self.state, ask)
+        (candidates,) = gather_each(ground, [None])
+        order = in_order(candidates, self.live[surface])
+        shown = order.best(10)
+        slots = [*shown, *order.considered(10)]
         bought = self.state.visitors[past.visitor_id].bought_rows()
         known = {self.state.catalogue.item_ids[row] for row in bought}
         fresh = [item for item in past.item_ids if item not in known]
@@ -87,7 +89,7 @@ class StageLoop:
         self._judge(session, surface, ("loop", self.champion), (shown, slots), fresh)
         if self.challenger:
             self._judge(session, surface, ("challenger", self.challenger), (shown, []), fresh)
-        popular = [_plain(item, i) for i, item in enumerate(popular_7d(self.state, ask), 1)]
+        popular = [_plain(item, i) for i, item in enumerate(popular_7d(ground), 1)]
         self._judge(session, surface, ("popular_7d", "popular_7d"), (popular, []), fresh)
 
     def _judge(
@@ -95,7 +97,7 @@ class StageLoop:
         session: Session,
         surface: str,
         policy: tuple[str, str],
-        ranked: tuple[list[RankedSlot], Sequence[RankedSlot]],
+        ranked: tuple[list[Slot], list[Slot]],
         fresh: list[str],
     ) -> None:
         (name, version), (shown, slots), past = policy, ranked, session.past
@@ -190,5 +192,5 @@ class StageLoop:
         )
 
 
-def _plain(item_id: str, position: int) -> RankedSlot:
-    return RankedSlot(item_id, position, -float(position), "popularity", 1.0, [])
+def _plain(item_id: str, position: int) -> Slot:
+    return Slot(item_id=item_id, position=position, score=-float(position), source="popularity")

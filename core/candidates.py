@@ -7,7 +7,9 @@ the state and changes nothing in it; ranking is in `core/ranking.py`.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,27 +55,70 @@ class Candidates:
     sources: NDArray[np.uint8]
 
 
-def gather(state: ShopState, ask: Ask, sequence: SequenceScores | None) -> Candidates:
-    """The union of what the sources bring, without what the request rules out."""
+@dataclass(frozen=True)
+class Ground:
+    """What the state says of one request, whichever model is heard and whoever ranks.
+
+    Made once per request by `ground_of`; it holds until the state changes. `allowed` and
+    `related`, the co-occurrence scores, have the shape (len(catalogue),).
+    """
+
+    state: ShopState
+    ask: Ask
+    visitor: VisitorHistory
+    allowed: NDArray[np.bool_]
+    related: Floats
+
+    @cached_property
+    def own(self) -> Rows:
+        """The visitor's allowed items by count, then by how recent."""
+        visitor = self.visitor
+        rows = visitor.rows[np.lexsort((visitor.rows, -visitor.last_ms, -visitor.counts))]
+        return rows[self.allowed[rows]]
+
+    @cached_property
+    def near(self) -> Rows:
+        """The allowed items nearest to the visitor's, nearest first, at least k where there are."""
+        return top_rows(self.related * self.allowed, max(TAKEN[COOCCURRENCE], self.ask.k))
+
+    @cached_property
+    def popular(self) -> Rows:
+        """The allowed items most wanted in seven days, at least 2 k where there are."""
+        rows = self.state.popularity.ranked(self.ask.now_ms, 7)
+        return rows[self.allowed[rows]][: max(TAKEN[POPULARITY], 2 * self.ask.k)]
+
+
+def ground_of(state: ShopState, ask: Ask) -> Ground:
+    """What every policy that answers this request starts from."""
     visitor = visitor_of(state, ask)
     allowed = allowed_rows(state, ask, visitor)
-    related = related_scores(state, visitor)
-    log_probs = _by_row(state, sequence) if sequence is not None else None
-    mask = np.zeros(len(state.catalogue), np.uint8)
-    week = state.popularity.window(ask.now_ms, 7)[: len(mask)]
-    mask[_own_rows(visitor, allowed)] |= OWN
-    mask[top_rows(related * allowed, TAKEN[COOCCURRENCE])] |= COOCCURRENCE
-    mask[top_rows(week * allowed, TAKEN[POPULARITY])] |= POPULARITY
-    if log_probs is not None:
-        likely = np.where(allowed, log_probs + _ABOVE_ANY, 0.0).astype(np.float32)
-        mask[top_rows(likely, TAKEN[SEQUENCE])] |= SEQUENCE
-    rows = np.flatnonzero(mask)
-    signals = features.Signals(rows, related[rows], None if log_probs is None else log_probs[rows])
-    return Candidates(
-        item_ids=[state.catalogue.item_ids[row] for row in rows],
-        features=features.compute(state, visitor, ask.now_ms, signals),
-        sources=mask[rows],
-    )
+    return Ground(state, ask, visitor, allowed, related_scores(state, visitor))
+
+
+def gather(state: ShopState, ask: Ask, sequence: SequenceScores | None) -> Candidates:
+    """The union of what the sources bring, without what the request rules out."""
+    (candidates,) = gather_each(ground_of(state, ask), [sequence])
+    return candidates
+
+
+def gather_each(ground: Ground, sequences: Sequence[SequenceScores | None]) -> list[Candidates]:
+    """As `gather`, for each model; what none of them has a say in is computed once."""
+    state, others = ground.state, np.zeros(len(ground.allowed), np.uint8)
+    others[ground.own[: TAKEN[OWN]]] |= OWN
+    others[ground.near[: TAKEN[COOCCURRENCE]]] |= COOCCURRENCE
+    others[ground.popular[: TAKEN[POPULARITY]]] |= POPULARITY
+    heard = [_heard(ground, others, sequence) for sequence in sequences]
+    rows = np.bitwise_or.reduce([others, *(mask for mask, _ in heard)]).nonzero()[0]
+    item_ids = list(map(state.catalogue.item_ids.__getitem__, rows.tolist()))
+    shared = features.shared(state, ground.visitor, ground.ask.now_ms, rows, ground.related[rows])
+    found = []
+    for mask, log_probs in heard:
+        sources = mask[rows]
+        at = sources.nonzero()[0]
+        names = item_ids if len(at) == len(rows) else [item_ids[i] for i in at.tolist()]
+        said = None if log_probs is None else log_probs[rows[at]]
+        found.append(Candidates(names, shared.with_sequence(at, said), sources[at]))
+    return found
 
 
 def visitor_of(state: ShopState, ask: Ask) -> VisitorHistory:
@@ -110,25 +155,39 @@ def related_scores(state: ShopState, visitor: VisitorHistory) -> Floats:
 
 def top_rows(values: Floats, n: int) -> Rows:
     """Rows of the n largest values above zero, largest first, ties by row."""
-    rows = np.flatnonzero(values > 0)
-    above = values[rows]
-    if len(rows) > n:
-        enough = above >= np.partition(above, len(rows) - n)[len(rows) - n]
-        rows, above = rows[enough], above[enough]
-    return rows[np.argsort(-above, kind="stable")][:n]
+    enough = _reached_by(values, n)
+    rows = (values >= enough if enough > 0 else values > 0).nonzero()[0]
+    return rows[np.argsort(-values[rows], kind="stable")][:n]
 
 
-def _own_rows(visitor: VisitorHistory, allowed: NDArray[np.bool_]) -> Rows:
-    """The visitor's items by count, then by how recent, as many as the source may bring."""
-    order = np.lexsort((visitor.rows, -visitor.last_ms, -visitor.counts))
-    rows = visitor.rows[order]
-    return rows[allowed[rows]][: TAKEN[OWN]]
+def _reached_by(values: Floats, n: int) -> float:
+    """A value that at least n values reach, near the n-th largest; 0 when there are few values.
+
+    Each of n groups has its maximum at or above the n-th largest maximum.
+    """
+    groups = 4 * n
+    depth = len(values) // max(groups, 1)
+    if depth < 2:
+        return 0.0
+    maxima = values[: depth * groups].reshape(depth, groups).max(axis=0)
+    return float(np.partition(maxima, groups - n)[groups - n])
+
+
+def _heard(
+    ground: Ground, others: NDArray[np.uint8], sequence: SequenceScores | None
+) -> tuple[NDArray[np.uint8], Floats | None]:
+    """Sources by catalogue row with the model's own among them, and what it says of each row."""
+    if sequence is None:
+        return others, None
+    log_probs = _by_row(ground.state, sequence)
+    likely = np.where(ground.allowed, log_probs + _ABOVE_ANY, np.float32(0))
+    mask = others.copy()
+    mask[top_rows(likely, TAKEN[SEQUENCE])] |= SEQUENCE
+    return mask, log_probs
 
 
 def _by_row(state: ShopState, sequence: SequenceScores) -> Floats:
     """Log-probabilities by catalogue row; minus infinity where the model has no say."""
-    rows = state.vocabulary_rows(sequence.vocabulary)
-    known = rows >= 0
-    values = np.full(len(state.catalogue), -np.inf, np.float32)
-    values[rows[known]] = sequence.log_probs[known]
-    return values
+    padded = np.full(len(sequence.log_probs) + 1, -np.inf, np.float32)
+    padded[:-1] = sequence.log_probs
+    return padded.take(state.vocabulary_columns(sequence.vocabulary))

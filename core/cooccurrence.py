@@ -43,6 +43,7 @@ class Cooccurrence:
         self.max_items = max_items
         self.size = 0
         self.gram: Floats = np.zeros((0, 0), np.float32)
+        self.squares: Floats = np.zeros(0, np.float32)  # the diagonal, side by side
 
     def admit(self) -> int | None:
         """The next free slot, or None when the block is full."""
@@ -57,6 +58,7 @@ class Cooccurrence:
         """Forgets every slot and every contribution."""
         self.size = 0
         self.gram = np.zeros((0, 0), np.float32)
+        self.squares = np.zeros(0, np.float32)
 
     def replace(self, slots: Slots, old: Floats, new: Floats) -> None:
         """Swaps one visitor's contribution: weights `old` become `new` on these distinct slots."""
@@ -65,6 +67,7 @@ class Cooccurrence:
         changed = np.flatnonzero(old != new)
         if not len(changed):
             return
+        self.squares[slots] += new * new - old * old
         if 2 * len(changed) > len(slots):
             change = np.multiply.outer(new, new) - np.multiply.outer(old, old)
             self.gram[slots[:, None], slots] += change
@@ -76,9 +79,9 @@ class Cooccurrence:
 
     def scores(self, slots: Slots, weights: Floats) -> Floats:
         """Weighted sum of cosines to these slots, for every admitted slot, shape (size,)."""
-        norms = np.sqrt(self.gram.diagonal()[: self.size])
+        norms = np.sqrt(self.squares[: self.size])
         inverse = np.divide(1.0, norms, out=np.zeros_like(norms), where=norms > 0)
-        gathered = self.gram[slots, : self.size]
+        gathered = self.gram.take(slots, axis=0)[:, : self.size]
         return np.asarray((weights * inverse[slots]) @ gathered * inverse, dtype=np.float32)
 
     def _grow(self) -> None:
@@ -86,3 +89,4 @@ class Cooccurrence:
         larger = np.zeros((capacity, capacity), np.float32)
         larger[: self.size, : self.size] = self.gram[: self.size, : self.size]
         self.gram = larger
+        self.squares = np.ascontiguousarray(larger.diagonal())

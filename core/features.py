@@ -47,7 +47,8 @@ FEATURE_NAMES: tuple[str, ...] = (
     "position",
 )
 POSITION = FEATURE_NAMES.index("position")
-_OWN_REPEAT_RATE = FEATURE_NAMES.index("own_item_repeat_rate")
+_INDEX = {name: i for i, name in enumerate(FEATURE_NAMES)}
+_POPULARITY_RANK, _COOCCURRENCE_RANK = _INDEX["popularity_rank"], _INDEX["cooccurrence_rank"]
 SEQUENCE_FEATURES: tuple[int, ...] = tuple(
     i for i, name in enumerate(FEATURE_NAMES) if name.startswith("sequence")
 )
@@ -56,15 +57,6 @@ SEQUENCE_FEATURES: tuple[int, ...] = tuple(
 def feature_schema_hash() -> str:
     """Sixteen hex digits that change whenever a name or the order changes."""
     return hashlib.sha256("\n".join(FEATURE_NAMES).encode()).hexdigest()[:16]
-
-
-@dataclass(frozen=True)
-class Signals:
-    """What the sources said about the candidates, each of shape (n,) beside `rows`."""
-
-    rows: Rows
-    cooccurrence: Floats
-    log_probs: Floats | None
 
 
 @cache
@@ -77,26 +69,54 @@ def position_feature(position: int) -> float:
     return float(np.log(position))
 
 
-def compute(state: ShopState, visitor: VisitorHistory, now_ms: int, signals: Signals) -> Floats:
-    """Feature matrix of the candidates, shape (n, len(FEATURE_NAMES)), float32."""
-    rows = signals.rows
+@dataclass(frozen=True)
+class Shared:
+    """What of the features of n candidates no model has a say in.
+
+    `matrix`, shape (n, len(FEATURE_NAMES)), holds the columns that need no other candidate; by
+    `week` (popularity) and `related` (co-occurrence), each (n,), candidates rank among each other.
+    """
+
+    matrix: Floats
+    week: Floats
+    related: Floats
+
+    def with_sequence(self, at: Rows, log_probs: Floats | None) -> Floats:
+        """Feature matrix of the candidates `at`, shape (len(at), len(FEATURE_NAMES)), float32.
+
+        `log_probs` is what a model says of each of them, None without a model.
+        """
+        matrix = self.matrix.take(at, axis=0)
+        matrix[:, _POPULARITY_RANK] = minus_log_rank(self.week[at])
+        matrix[:, _COOCCURRENCE_RANK] = minus_log_rank(self.related[at])
+        for column, values in zip(SEQUENCE_FEATURES, _sequence(log_probs), strict=True):
+            matrix[:, column] = values
+        return matrix
+
+
+def shared(
+    state: ShopState, visitor: VisitorHistory, now_ms: int, rows: Rows, related: Floats
+) -> Shared:
+    """The part that is the same whichever model is heard.
+
+    The highest of `related` must be among the candidates of each model: shares are of it.
+    """
+    windows = [state.popularity.window(now_ms, days)[rows] for days in (1, 7, 28)]
     repeat_rate = _repeat_rate(state, rows)
-    columns = [
-        *_own(state, visitor, now_ms, rows),
-        *_popularity(state, now_ms, rows),
-        *_cooccurrence(signals.cooccurrence),
-        *_sequence(signals.log_probs, len(rows)),
-        _age(state, now_ms, rows),
-        repeat_rate,
-        _price_distance(state, visitor, rows),
-        *_visitor(visitor, now_ms),
-        0.0,
-    ]
-    matrix = np.empty((len(rows), len(FEATURE_NAMES)), np.float32)
-    for i, column in enumerate(columns):
-        matrix[:, i] = column
-    matrix[:, _OWN_REPEAT_RATE] = matrix[:, 0] * repeat_rate
-    return matrix
+    columns = {
+        **_own(state, visitor, now_ms, rows, repeat_rate),
+        **_popularity(*windows),
+        "cooccurrence": np.log1p(related),
+        "cooccurrence_share": _share(related),
+        "item_age": _age(state, now_ms, rows),
+        "item_repeat_rate": repeat_rate,
+        "price_distance": _price_distance(state, visitor, rows),
+        **_visitor(visitor, now_ms),
+    }
+    matrix = np.zeros((len(rows), len(FEATURE_NAMES)), np.float32)
+    for name, column in columns.items():
+        matrix[:, _INDEX[name]] = column
+    return Shared(matrix, windows[1], related)
 
 
 def minus_log_rank(values: Floats) -> Floats:
@@ -105,32 +125,37 @@ def minus_log_rank(values: Floats) -> Floats:
     >>> np.exp(-minus_log_rank(np.array([1.0, 5.0], np.float32))).round().tolist()
     [2.0, 1.0]
     """
-    ranks = np.empty(len(values), np.float32)
-    ranks[np.argsort(-values, kind="stable")] = np.arange(1, len(values) + 1)
-    return np.asarray(-np.log(ranks), np.float32)
+    logs = np.empty(len(values), np.float32)
+    logs[np.argsort(-values, kind="stable")] = _minus_logs(len(values))
+    return logs
 
 
-def _own(state: ShopState, visitor: VisitorHistory, now_ms: int, rows: Rows) -> list[Floats]:
+@cache
+def _minus_logs(n: int) -> Floats:
+    return np.asarray(-np.log(np.arange(1, n + 1, dtype=np.float32)), np.float32)
+
+
+def _own(
+    state: ShopState, visitor: VisitorHistory, now_ms: int, rows: Rows, repeat_rate: Floats
+) -> dict[str, Floats]:
+    if not len(visitor.rows):
+        return {}
     place = np.full(len(state.catalogue), -1, np.int64)
     place[visitor.rows] = np.arange(len(visitor.rows))
     at = place[rows]
     own = (at >= 0).astype(np.float32)
-    if not len(visitor.rows):
-        return [own] * 7
-    counts = np.asarray(visitor.counts[at] * own, np.float32)
-    days = np.maximum(now_ms - visitor.last_ms[at], 0) / DAY_MS
-    recency = (own / (1.0 + np.log1p(days))).astype(np.float32)
-    last = own * (visitor.last_ms[at] >= visitor.session_ms)
-    tendency = visitor.repeats / (visitor.taken + 5.0)
-    return [
-        own,
-        np.log1p(counts),
-        counts / visitor.sessions,
-        recency,
-        last,
-        own * tendency,
-        own,  # becomes own_item_repeat_rate in `compute`
-    ]
+    counts = visitor.counts[at] * own
+    last_ms = visitor.last_ms[at]
+    days = np.maximum(now_ms - last_ms, 0) / DAY_MS
+    return {
+        "own": own,
+        "own_count": np.log1p(counts),
+        "own_share": counts / visitor.sessions,
+        "own_recency": np.asarray(own / (1.0 + np.log1p(days)), np.float32),
+        "own_last_session": own * (last_ms >= visitor.session_ms),
+        "own_repeat_tendency": own * (visitor.repeats / (visitor.taken + 5.0)),
+        "own_item_repeat_rate": own * repeat_rate,
+    }
 
 
 def _repeat_rate(state: ShopState, rows: Rows) -> Floats:
@@ -138,29 +163,26 @@ def _repeat_rate(state: ShopState, rows: Rows) -> Floats:
     return np.asarray((rebuys + 1.0) / (rebuys + buyers + 5.0), np.float32)
 
 
-def _popularity(state: ShopState, now_ms: int, rows: Rows) -> list[Floats]:
-    day, week, month = (state.popularity.window(now_ms, days)[rows] for days in (1, 7, 28))
-    trend = np.log((week + 1.0) / (month / 4.0 + 1.0)).astype(np.float32)
-    return [np.log1p(day), np.log1p(week), np.log1p(month), trend, minus_log_rank(week)]
+def _popularity(day: Floats, week: Floats, month: Floats) -> dict[str, Floats]:
+    return {
+        "popularity_1d": np.log1p(day),
+        "popularity_7d": np.log1p(week),
+        "popularity_28d": np.log1p(month),
+        "popularity_trend": np.log((week + 1.0) / (month / 4.0 + 1.0)),
+    }
 
 
-def _cooccurrence(scores: Floats) -> list[Floats]:
+def _share(scores: Floats) -> Floats:
     top = float(scores.max(initial=0.0))
-    share = scores / top if top > 0 else scores
-    return [np.log1p(scores), minus_log_rank(scores), np.asarray(share, np.float32)]
+    return np.asarray(scores / top, np.float32) if top > 0 else scores
 
 
-def _sequence(log_probs: Floats | None, n: int) -> list[Floats]:
+def _sequence(log_probs: Floats | None) -> tuple[Floats | float, ...]:
     if log_probs is None:
-        zeros = np.zeros(n, np.float32)
-        return [zeros, zeros, np.ones(n, np.float32)]
-    missing = np.isneginf(log_probs)
+        return 0.0, 0.0, 1.0
     floor = np.maximum(log_probs, -14.0)
-    return [
-        np.asarray(floor / 4.0 + 2.0, np.float32),
-        minus_log_rank(log_probs),
-        missing.astype(np.float32),
-    ]
+    said = np.asarray(floor / 4.0 + 2.0, np.float32)
+    return said, minus_log_rank(log_probs), np.isneginf(log_probs).astype(np.float32)
 
 
 def _age(state: ShopState, now_ms: int, rows: Rows) -> Floats:
@@ -176,8 +198,11 @@ def _price_distance(state: ShopState, visitor: VisitorHistory, rows: Rows) -> Fl
     return np.where(np.isnan(distance), 1.0, distance).astype(np.float32)
 
 
-def _visitor(visitor: VisitorHistory, now_ms: int) -> tuple[float, float]:
+def _visitor(visitor: VisitorHistory, now_ms: int) -> dict[str, float]:
     if not visitor.sessions:
-        return 0.0, 0.0
+        return {}
     idle_days = max(now_ms - visitor.newest_ms, 0) / DAY_MS
-    return float(np.log1p(visitor.sessions)), float(np.log1p(idle_days))
+    return {
+        "visitor_sessions": float(np.log1p(visitor.sessions)),
+        "visitor_idle": float(np.log1p(idle_days)),
+    }

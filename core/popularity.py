@@ -13,6 +13,7 @@ DAY_MS = 86_400_000
 KEPT_DAYS = 35
 
 Floats = NDArray[np.float32]
+Rows = NDArray[np.int64]
 
 
 class DayPopularity:
@@ -28,9 +29,11 @@ class DayPopularity:
         self.capacity = capacity
         self.buckets: dict[int, Floats] = {}
         self._sums: dict[int, tuple[int, Floats]] = {}
+        self._ranked: dict[int, tuple[int, Rows]] = {}
 
-    def add(self, rows: NDArray[np.int64], weight: float, at_ms: int) -> None:
+    def add(self, rows: Rows, weight: float, at_ms: int) -> None:
         """Adds one interaction of this weight with each of the (distinct) rows."""
+        self._ranked.clear()
         day = at_ms // DAY_MS
         bucket = self.buckets.get(day)
         if bucket is None:
@@ -54,6 +57,24 @@ class DayPopularity:
                 sums += bucket
         self._sums[days] = (day, sums)
         return sums
+
+    def ranked(self, now_ms: int, days: int) -> Rows:
+        """Rows wanted in the last `days` days, most wanted first, ties by row; not to be written.
+
+        >>> counts = DayPopularity(capacity=4)
+        >>> counts.add(np.array([1, 3]), 1.0, at_ms=0)
+        >>> counts.add(np.array([3]), 1.0, at_ms=0)
+        >>> counts.ranked(0, days=7).tolist()
+        [3, 1]
+        """
+        day = now_ms // DAY_MS
+        known = self._ranked.get(days)
+        if known is None or known[0] != day:
+            sums = self.window(now_ms, days)
+            rows = (sums > 0).nonzero()[0]
+            known = (day, rows[np.argsort(-sums[rows], kind="stable")])
+            self._ranked[days] = known
+        return known[1]
 
     def grow(self, capacity: int) -> None:
         """Makes room for more rows."""

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import NamedTuple
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from core.candidates import SOURCE_NAMES, Candidates
 from core.features import FEATURE_NAMES, POSITION, position_feature
+from schemas.predictions import Slot
 
 EXPLORED_REACH = 20
 LOGGED_DECIMALS = 6
@@ -27,56 +28,85 @@ class RankerWeights:
     version: str
 
 
-class RankedSlot(NamedTuple):
-    """One place of an answer, with the features to log; `position` counts from 1."""
+@dataclass(frozen=True)
+class Ranked:
+    """Candidates in order: the score of each, shape (n,), and indices, best first."""
 
-    item_id: str
-    position: int
-    score: float
-    source: str
-    propensity: float
-    features: Sequence[float]
+    candidates: Candidates
+    scores: NDArray[np.float64]
+    order: list[int]
+
+    def best(self, k: int) -> list[Slot]:
+        """The k best, best first."""
+        return self._slots(self.order[:k], range(1, k + 1))
+
+    def scored(self, k: int) -> dict[str, float]:
+        """Item ids of the k best with their scores, best first."""
+        item_ids, scores = self.candidates.item_ids, self.scores
+        return {item_ids[i]: float(scores[i]) for i in self.order[:k]}
+
+    def explored(self, k: int, random: np.random.Generator) -> list[Slot]:
+        """As `best`, with the last place drawn evenly from the next, and its propensity."""
+        reach = self.order[k - 1 : k - 1 + EXPLORED_REACH]
+        if not reach:
+            return self._slots(self.order, range(1, k))
+        drawn = reach[int(random.integers(len(reach)))]
+        slots = self._slots([*self.order[: k - 1], drawn], range(1, k + 1))
+        slots[-1] = msgspec.structs.replace(slots[-1], propensity=1.0 / len(reach))
+        return slots
+
+    def considered(self, k: int, limit: int = 20) -> list[Slot]:
+        """Candidates that were ranked but not shown, evenly spread over the ranks below k."""
+        places = [k + i for i in _spread(max(len(self.order) - k, 0), limit)]
+        return self._slots([self.order[i] for i in places], [i + 1 for i in places])
+
+    def _slots(self, indices: list[int], positions: Sequence[int]) -> list[Slot]:
+        """The candidates at these indices in these places; features as logged, to six decimals."""
+        if not indices:
+            return []
+        found = self.candidates
+        features = found.features.take(indices, axis=0).astype(np.float64).round(LOGGED_DECIMALS)
+        slots = []
+        for index, position, score, source, snapshot in zip(
+            indices,
+            positions,
+            self.scores.take(indices).tolist(),
+            found.sources.take(indices).tolist(),
+            features.tolist(),
+            strict=False,
+        ):
+            snapshot[POSITION] = position_feature(position)
+            slots.append(
+                Slot(
+                    item_id=found.item_ids[index],
+                    position=position,
+                    score=score,
+                    source=source_of(source),
+                    features=snapshot,
+                )
+            )
+        return slots
 
 
-def scores(candidates: Candidates, weights: RankerWeights) -> NDArray[np.float64]:
-    """Log-odds of each candidate as if shown in the first place, shape (n,)."""
+def ranked(candidates: Candidates, weights: RankerWeights) -> Ranked:
+    """All candidates by falling score, equal scores by item id whatever order the catalogue has.
+
+    A score is the log-odds of a candidate as if shown in the first place.
+    """
     if weights.names != FEATURE_NAMES:
         raise ValueError(f"weights {weights.version} name other features than the candidates have")
-    return candidates.features.astype(np.float64) @ weights.coef + weights.bias
+    scores = candidates.features.astype(np.float64) @ weights.coef + weights.bias
+    order = np.argsort(-scores, kind="stable")
+    falling = scores[order]
+    best: list[int] = order.tolist()
+    if (falling[1:] == falling[:-1]).any():
+        best.sort(key=lambda i: (-scores[i], candidates.item_ids[i]))
+    return Ranked(candidates, scores, best)
 
 
-def rank(candidates: Candidates, weights: RankerWeights, k: int) -> list[RankedSlot]:
+def rank(candidates: Candidates, weights: RankerWeights, k: int) -> list[Slot]:
     """The k best candidates, best first; equal scores go by item id."""
-    values = scores(candidates, weights)
-    return _slots(candidates, values, _order(candidates, values)[:k], range(1, k + 1))
-
-
-def explore(
-    candidates: Candidates, weights: RankerWeights, k: int, random: np.random.Generator
-) -> list[RankedSlot]:
-    """As `rank`, with the last place drawn evenly from the next candidates, and its propensity."""
-    values = scores(candidates, weights)
-    order = _order(candidates, values)
-    reach = order[k - 1 : k - 1 + EXPLORED_REACH]
-    if not reach:
-        return _slots(candidates, values, order, range(1, k))
-    drawn = reach[int(random.integers(len(reach)))]
-    slots = _slots(candidates, values, [*order[: k - 1], drawn], range(1, k + 1))
-    slots[-1] = slots[-1]._replace(propensity=1.0 / len(reach))
-    return slots
-
-
-def considered(
-    candidates: Candidates, weights: RankerWeights, k: int, limit: int = 20
-) -> list[RankedSlot]:
-    """Candidates that were ranked but not shown, evenly spread over the ranks below k."""
-    values = scores(candidates, weights)
-    rest = _order(candidates, values)[k:]
-    picked: Sequence[int] = range(len(rest))
-    if len(rest) > limit:
-        picked = np.linspace(0, len(rest) - 1, limit).astype(np.int64).tolist()
-    positions = [k + 1 + i for i in picked]
-    return _slots(candidates, values, [rest[i] for i in picked], positions)
+    return ranked(candidates, weights).best(k)
 
 
 @cache
@@ -89,29 +119,9 @@ def source_of(bits: int) -> str:
     return "+".join(name for bit, name in SOURCE_NAMES.items() if bits & bit)
 
 
-def _order(candidates: Candidates, values: NDArray[np.float64]) -> list[int]:
-    """Indices by falling score; equal scores by item id, whatever order the catalogue has."""
-    order = np.argsort(-values, kind="stable")
-    best: list[int] = order.tolist()
-    if (np.diff(values[order]) == 0).any():
-        best.sort(key=lambda i: (-values[i], candidates.item_ids[i]))
-    return best
-
-
-def _slots(
-    candidates: Candidates,
-    values: NDArray[np.float64],
-    indices: list[int],
-    positions: Iterable[int],
-) -> list[RankedSlot]:
-    """The candidates at these indices in these places; features as logged, to six decimals."""
-    snapshots = candidates.features[indices].astype(np.float64).round(LOGGED_DECIMALS).tolist()
-    sources = candidates.sources[indices].tolist()
-    slots = []
-    for index, position, source, snapshot in zip(
-        indices, positions, sources, snapshots, strict=False
-    ):
-        snapshot[POSITION] = position_feature(position)
-        name, score = candidates.item_ids[index], float(values[index])
-        slots.append(RankedSlot(name, position, score, source_of(source), 1.0, snapshot))
-    return slots
+@cache
+def _spread(n: int, limit: int) -> tuple[int, ...]:
+    """Up to `limit` numbers below n, evenly spread from the first to the last."""
+    if n <= limit:
+        return tuple(range(n))
+    return tuple(np.linspace(0, n - 1, limit).astype(np.int64).tolist())

@@ -25,6 +25,7 @@ KIND_WEIGHT = {"purchase": 1.0, "add_to_cart": 0.5, "view_item": 0.1, "select_it
 RELATED_ITEMS = 50
 """Only a visitor's newest items relate to each other: cheaper, and nearer to the next basket."""
 
+KEPT_VOCABULARIES = 4
 _EVICTED_SHARE = 8
 
 
@@ -39,7 +40,7 @@ class ShopState:
         self.cooccurrence = Cooccurrence(max_cooccurrence_items)
         self.slot_of: NDArray[np.int64] = np.full(self.catalogue.capacity, -1, np.int64)
         self.row_of_slot: NDArray[np.int64] = np.full(self.catalogue.capacity, -1, np.int64)
-        self._vocabularies: list[tuple[SequenceVocabulary, int, Rows]] = []
+        self._columns: dict[int, tuple[SequenceVocabulary, Rows]] = {}
 
     def apply(self, visitor_id: str, kind: str, item_ids: Sequence[str], at_ms: int) -> None:
         """Takes in one interaction of a visitor with some items; repeats within it count once."""
@@ -80,19 +81,18 @@ class ShopState:
         """Whether this visitor has interacted with anything."""
         return visitor_id in self.visitors
 
-    def vocabulary_rows(self, vocabulary: SequenceVocabulary) -> Rows:
-        """Catalogue row of each vocabulary item, -1 for those the catalogue has not met."""
-        size = len(self.catalogue)
-        for i, (known, known_size, rows) in enumerate(self._vocabularies):
-            if known is vocabulary and known_size == size:
-                return rows
-            if known is vocabulary:
-                del self._vocabularies[i]
-                break
-        row_of = self.catalogue.row_of
-        fresh = np.array([row_of.get(item, -1) for item in vocabulary.item_ids], np.int64)
-        self._vocabularies = [*self._vocabularies[-3:], (vocabulary, size, fresh)]
-        return fresh
+    def vocabulary_columns(self, vocabulary: SequenceVocabulary) -> Rows:
+        """Column of each catalogue item, len(vocabulary) for those that it does not know."""
+        columns = self._columns.pop(id(vocabulary), (vocabulary, np.zeros(0, np.int64)))[1]
+        fresh = self.catalogue.item_ids[len(columns) :]
+        if fresh:
+            column_of, unknown = vocabulary.index, len(vocabulary)
+            more = np.array([column_of.get(item, unknown) for item in fresh], np.int64)
+            columns = np.concatenate([columns, more])
+        while len(self._columns) >= KEPT_VOCABULARIES:
+            del self._columns[next(iter(self._columns))]
+        self._columns[id(vocabulary)] = vocabulary, columns
+        return columns
 
     def cooccurrence_scores(self, rows: Rows, weights: NDArray[np.float32]) -> NDArray[np.float32]:
         """Weighted similarity of every catalogue item to these rows, shape (len(catalogue),)."""

@@ -10,13 +10,14 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 
 from adapters.onnx import GRAPH_ERRORS, LoadedVersion
 from core.baselines import popular_7d
-from core.candidates import Ask, allowed_rows, gather, top_rows, visitor_of
+from core.candidates import Ask, Ground, gather_each, ground_of
 from core.features import feature_schema_hash
-from core.ranking import RankedSlot, RankerWeights, considered, explore, rank
+from core.ranking import RankerWeights, ranked
 from core.sequence import HISTORY_LENGTH, SequenceScores
 from core.shop_state import ShopState
 from schemas.ids import derived_id
@@ -60,12 +61,12 @@ def answer(
     sequences, degraded = _sequences(engine.champion, histories)
     answers = []
     for request, history, sequence in zip(batch, histories, sequences, strict=True):
-        ask = _ask(request, moment)
+        ground = ground_of(state, _ask(request, moment))
         if sequence is None or engine.champion is None:
-            ranking = _popular(state, ask, degraded)
+            ranking = _popular(ground, degraded)
         else:
             weights = engine.live_weights(engine.champion, request.surface)
-            ranking = _ranked(state, ask, sequence, weights, request.request_id)
+            ranking = _ranked(ground, sequence, weights, request.request_id)
         version = engine.champion.version if engine.champion is not None else ""
         answers.append(_prediction(state, request, history, ranking, version, moment))
     return answers
@@ -76,11 +77,12 @@ def is_explored(request_id: str) -> bool:
     return _draw(request_id) % 10_000 < EXPLORED_PER_10_000
 
 
-def filled(state: ShopState, ask: Ask, item_ids: Sequence[str]) -> list[str]:
+def filled(ground: Ground, item_ids: Sequence[str]) -> list[str]:
     """The list up to k: what was popular in four weeks, then the catalogue in its own order."""
-    allowed = allowed_rows(state, ask, visitor_of(state, ask))
-    month = state.popularity.window(ask.now_ms, FILL_DAYS)[: len(allowed)]
-    rows = np.concatenate([top_rows(month * allowed, 2 * ask.k), np.flatnonzero(allowed)])
+    state, ask, allowed = ground.state, ground.ask, ground.allowed
+    popular = state.popularity.ranked(ask.now_ms, FILL_DAYS)
+    popular = popular[allowed[popular]][: 2 * ask.k]
+    rows = np.concatenate([popular, allowed.nonzero()[0]])
     names = [state.catalogue.item_ids[row] for row in rows[: 4 * ask.k].tolist()]
     return list(dict.fromkeys([*item_ids, *names]))[: ask.k]
 
@@ -109,25 +111,26 @@ def _sequences(
 
 
 def _ranked(
-    state: ShopState, ask: Ask, sequence: SequenceScores, weights: RankerWeights, request_id: str
+    ground: Ground, sequence: SequenceScores, weights: RankerWeights, request_id: str
 ) -> Ranking:
-    candidates = gather(state, ask, sequence)
-    if is_explored(request_id) and len(candidates.item_ids) > ask.k:
+    k = ground.ask.k
+    (candidates,) = gather_each(ground, [sequence])
+    order = ranked(candidates, weights)
+    rest = order.considered(k)
+    if is_explored(request_id) and len(candidates.item_ids) > k:
         arm: Arm = "explore"
-        random = np.random.default_rng(_draw("explore" + request_id))
-        shown = explore(candidates, weights, ask.k, random)
+        shown = order.explored(k, np.random.default_rng(_draw("explore" + request_id)))
+        rest = [slot for slot in rest if slot.item_id != shown[-1].item_id]
     else:
-        arm, shown = "champion", rank(candidates, weights, ask.k)
-    names = {slot.item_id for slot in shown}
-    rest = [s for s in considered(candidates, weights, ask.k) if s.item_id not in names]
-    if len(shown) < ask.k:
+        arm, shown = "champion", order.best(k)
+    if len(shown) < k:
         # Items that no source brought have no features, so the whole answer is not learned from.
-        return Ranking(arm, _completed(state, ask, shown), [], weights.version)
-    return Ranking(arm, [_slot(s) for s in shown], [_slot(s) for s in rest], weights.version)
+        shown, rest = _completed(ground, shown), []
+    return Ranking(arm, shown, rest, weights.version)
 
 
-def _popular(state: ShopState, ask: Ask, degraded: str | None) -> Ranking:
-    names = filled(state, ask, popular_7d(state, ask))
+def _popular(ground: Ground, degraded: str | None) -> Ranking:
+    names = filled(ground, popular_7d(ground))
     slots = [
         Slot(item_id=name, position=place, score=-float(place), source="popularity")
         for place, name in enumerate(names, start=1)
@@ -135,35 +138,15 @@ def _popular(state: ShopState, ask: Ask, degraded: str | None) -> Ranking:
     return Ranking("fallback", slots, [], "", degraded)
 
 
-def _completed(state: ShopState, ask: Ask, shown: list[RankedSlot]) -> list[Slot]:
-    ranked = [
-        Slot(
-            item_id=s.item_id,
-            position=s.position,
-            score=s.score,
-            propensity=s.propensity,
-            source=s.source,
-        )
-        for s in shown
-    ]
-    lowest = ranked[-1].score if ranked else 0.0
-    names = filled(state, ask, [slot.item_id for slot in ranked])
+def _completed(ground: Ground, shown: list[Slot]) -> list[Slot]:
+    bare = [msgspec.structs.replace(slot, features=[]) for slot in shown]
+    lowest = bare[-1].score if bare else 0.0
+    names = filled(ground, [slot.item_id for slot in bare])
     extra = [
         Slot(item_id=name, position=place, score=lowest - place, source="fill")
         for place, name in enumerate(names, start=1)
     ]
-    return ranked + extra[len(ranked) :]
-
-
-def _slot(slot: RankedSlot) -> Slot:
-    return Slot(
-        item_id=slot.item_id,
-        position=slot.position,
-        score=slot.score,
-        propensity=slot.propensity,
-        source=slot.source,
-        features=list(slot.features),
-    )
+    return bare + extra[len(bare) :]
 
 
 def _prediction(

@@ -7,13 +7,14 @@ changes nothing in the state.
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import msgspec
 
 from adapters.onnx import GRAPH_ERRORS, LoadedVersion
 from core.baselines import BASELINES
-from core.candidates import Ask, gather
-from core.ranking import RankerWeights, rank
+from core.candidates import Ask, Candidates, Ground, gather_each, ground_of
+from core.ranking import RankerWeights, ranked
 from core.sequence import SequenceScores
 from core.shop_state import ShopState
 from schemas.events import Id, Millis
@@ -77,8 +78,9 @@ def derive(
     scorers = list(_scorers(engine, histories))
     answers: list[Prediction] = []
     for index, prediction in enumerate(served):
-        ask = _ask(prediction)
-        lists = [*_baselines(state, ask), *(_listed(state, ask, s, index) for s in scorers)]
+        ground = ground_of(state, _ask(prediction))
+        gathered = gather_each(ground, [scorer.sequences[index] for scorer in scorers])
+        lists = [*_baselines(ground), *map(partial(_listed, ground), scorers, gathered)]
         answers.extend(_derived(prediction, listed, process) for listed in lists)
     return answers
 
@@ -98,31 +100,29 @@ def _scorers(engine: Engine, histories: list[list[str]]) -> Iterator[_Scorer]:
             log.error("%s %s failed: %s", policy, version.version, error)
 
 
-def _baselines(state: ShopState, ask: Ask) -> Iterator[_Listed]:
+def _baselines(ground: Ground) -> Iterator[_Listed]:
     for name, baseline in BASELINES.items():
-        items = baseline(state, ask)
         slots = [
             Slot(item_id=item, position=place, score=-float(place))
-            for place, item in enumerate(_to_k(state, ask, items), start=1)
+            for place, item in enumerate(_to_k(ground, baseline(ground)), start=1)
         ]
         yield _Listed(name, "shadow", name, "", slots)
 
 
-def _listed(state: ShopState, ask: Ask, scorer: _Scorer, index: int) -> _Listed:
-    weights = scorer.weigh(scorer.version, ask.surface)
-    ranked = rank(gather(state, ask, scorer.sequences[index]), weights, ask.k)
-    scores = {slot.item_id: slot.score for slot in ranked}
-    lowest = ranked[-1].score if ranked else 0.0
+def _listed(ground: Ground, scorer: _Scorer, candidates: Candidates) -> _Listed:
+    weights = scorer.weigh(scorer.version, ground.ask.surface)
+    scores = ranked(candidates, weights).scored(ground.ask.k)
+    lowest = min(scores.values(), default=0.0)
     slots = [
         Slot(item_id=item, position=place, score=scores.get(item, lowest - place))
-        for place, item in enumerate(_to_k(state, ask, list(scores)), start=1)
+        for place, item in enumerate(_to_k(ground, list(scores)), start=1)
     ]
     version = scorer.version.version
     return _Listed(scorer.policy, scorer.arm, version, weights.version, slots)
 
 
-def _to_k(state: ShopState, ask: Ask, items: list[str]) -> list[str]:
-    return items if len(items) >= ask.k else filled(state, ask, items)
+def _to_k(ground: Ground, items: list[str]) -> list[str]:
+    return items if len(items) >= ground.ask.k else filled(ground, items)
 
 
 def _ask(served: ServedAnswer) -> Ask:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.baselines import own_items, popular_7d
-from core.candidates import DISCOVER, Ask, Candidates, gather
+from core.candidates import DISCOVER, Ask, Candidates, gather_each, ground_of
 from core.model_version import sha256
 from core.ranker import fit_initial
 from core.ranking import RankerWeights, rank
@@ -179,11 +179,12 @@ def _walk(
         walk.advance(data, items, request.index)
         for surface in SURFACES:
             ask = Ask(request.visitor_id, surface, request.asked_ms, K)
-            plain.setdefault(("popular_7d", surface), []).append(popular_7d(walk.state, ask))
+            ground = ground_of(walk.state, ask)
+            plain.setdefault(("popular_7d", surface), []).append(popular_7d(ground))
             if surface != DISCOVER:
-                plain.setdefault(("own_items", surface), []).append(own_items(walk.state, ask))
-            for name, scores in said.items():
-                found = gather(walk.state, ask, scores[number])
+                plain.setdefault(("own_items", surface), []).append(own_items(ground))
+            heard = [scores[number] for scores in said.values()]
+            for name, found in zip(said, gather_each(ground, heard), strict=True):
                 judged.gathered.setdefault((name, surface), []).append(found)
     walk.advance(data, items, len(data.interactions))
     judged.state = walk.state

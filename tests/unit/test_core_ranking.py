@@ -6,11 +6,20 @@ import numpy as np
 import pytest
 
 from core.baselines import also_bought, own_items, popular_7d
-from core.candidates import COOCCURRENCE, OWN, SEQUENCE, Ask, gather
+from core.candidates import (
+    COOCCURRENCE,
+    OWN,
+    SEQUENCE,
+    Ask,
+    gather,
+    gather_each,
+    ground_of,
+    top_rows,
+)
 from core.features import FEATURE_NAMES, POSITION, position_feature
 from core.popularity import DAY_MS
 from core.ranker import OnlineRanker, bounded, fit_initial
-from core.ranking import RankerWeights, considered, explore, rank
+from core.ranking import RankerWeights, rank, ranked
 from core.sequence import SequenceScores, SequenceVocabulary
 from core.shop_state import ShopState
 
@@ -71,7 +80,7 @@ def test_an_unknown_visitor_gets_what_is_popular() -> None:
 def test_an_empty_shop_answers_with_nothing() -> None:
     found = gather(ShopState(), Ask("ann", "home", NOW), None)
     assert rank(found, _weights(), 10) == []
-    assert popular_7d(ShopState(), Ask("ann", "home", NOW)) == []
+    assert popular_7d(ground_of(ShopState(), Ask("ann", "home", NOW))) == []
 
 
 def test_equal_scores_go_by_item_id_whatever_the_order_of_arrival() -> None:
@@ -96,8 +105,9 @@ def test_slots_are_scored_as_if_first_and_log_their_place() -> None:
 def test_considered_candidates_are_those_not_shown() -> None:
     found = gather(_shop(), Ask("ann", "home", NOW), None)
     weights = _weights(popularity_28d=1.0)
-    shown = {slot.item_id for slot in rank(found, weights, 2)}
-    rest = considered(found, weights, 2, limit=3)
+    order = ranked(found, weights)
+    shown = {slot.item_id for slot in order.best(2)}
+    rest = order.considered(2, limit=3)
     assert len(rest) == 3
     assert not shown & {slot.item_id for slot in rest}
 
@@ -105,7 +115,7 @@ def test_considered_candidates_are_those_not_shown() -> None:
 def test_exploration_draws_only_the_last_place_and_says_how_likely() -> None:
     found = gather(_shop(), Ask("ann", "home", NOW), None)
     weights = _weights(popularity_28d=1.0)
-    slots = explore(found, weights, 3, np.random.default_rng(1))
+    slots = ranked(found, weights).explored(3, np.random.default_rng(1))
     assert [s.item_id for s in slots[:2]] == [s.item_id for s in rank(found, weights, 2)]
     assert slots[2].propensity == pytest.approx(1.0 / (len(found.item_ids) - 2))
 
@@ -118,9 +128,64 @@ def test_weights_for_other_features_are_refused() -> None:
 
 def test_baselines_list_own_items_by_count_and_neighbours_of_them() -> None:
     state = _shop()
-    assert own_items(state, Ask("ann", "home", NOW, k=3)) == ["hat", "tea", "cup"]
-    assert also_bought(state, Ask("ann", "discover", NOW, k=1)) == ["cup"]
-    assert popular_7d(state, Ask("ann", "discover", NOW, k=1)) == ["cup"]
+    home = ground_of(state, Ask("ann", "home", NOW, k=3))
+    discover = ground_of(state, Ask("ann", "discover", NOW, k=1))
+    assert own_items(home) == ["hat", "tea", "cup"]
+    assert also_bought(discover) == ["cup"]
+    assert popular_7d(discover) == ["cup"]
+
+
+def _large_shop(seed: int) -> tuple[ShopState, list[SequenceScores | None]]:
+    """A shop of 900 items and what two models and no model say; scores have ties."""
+    random, state = np.random.default_rng(seed), ShopState()
+    names = [f"i{n}" for n in range(900)]
+    for n in range(120):
+        bought = random.choice(900, size=12, replace=False) ** 2 // 900
+        items = list(dict.fromkeys(names[i] for i in bought))
+        state.apply(f"v{n % 30}", "purchase", items, NOW - (120 - n) * DAY_MS // 8)
+    said: list[SequenceScores | None] = [None]
+    for known in (names[::-1], [*names[:500], "never met"]):
+        log_probs = -random.integers(1, 40, len(known)).astype(np.float32) / 3
+        said.append(SequenceScores(log_probs, SequenceVocabulary(known)))
+    return state, said
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("surface", ["home", "discover"])
+def test_candidates_of_one_model_are_the_same_alone_or_beside_others(
+    seed: int, surface: str
+) -> None:
+    state, said = _large_shop(seed)
+    for visitor in ("v0", "v7", "stranger"):
+        ask = Ask(visitor, surface, NOW, exclude=frozenset({"i0", "i3"}))
+        for one, together in zip(said, gather_each(ground_of(state, ask), said), strict=True):
+            alone = gather(state, ask, one)
+            assert alone.item_ids == together.item_ids
+            assert alone.features.tobytes() == together.features.tobytes()
+            assert alone.sources.tobytes() == together.sources.tobytes()
+
+
+@pytest.mark.parametrize("size", [0, 3, 50, 900, 901])
+@pytest.mark.parametrize("n", [1, 10, 60])
+def test_top_rows_are_the_head_of_the_whole_order(size: int, n: int) -> None:
+    random = np.random.default_rng(size + n)
+    for levels in (2, 30, 10_000):
+        values = (random.integers(-levels, levels, size) / 8).astype(np.float32)
+        order = [int(row) for row in np.argsort(-values, kind="stable") if values[row] > 0]
+        assert top_rows(values, n).tolist() == order[:n]
+
+
+def test_popularity_order_follows_every_change() -> None:
+    state, _ = _large_shop(0)
+    for now in (NOW, NOW, NOW + DAY_MS):
+        state.apply("v1", "purchase", ["i700", "i2", "new"], now)
+        order, window = state.popularity.ranked(now, 7), state.popularity.window(now, 7)
+        assert order.tolist() == top_rows(window, len(window)).tolist()
+
+
+def test_co_occurrence_keeps_its_diagonal_beside_the_matrix() -> None:
+    state, _ = _large_shop(1)
+    assert np.array_equal(state.cooccurrence.squares, state.cooccurrence.gram.diagonal())
 
 
 def _rows(n: int = 400) -> tuple[np.ndarray, np.ndarray]:

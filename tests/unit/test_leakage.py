@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from core.baselines import BASELINES
-from core.candidates import Ask, gather
+from core.candidates import Ask, gather_each, ground_of
 from core.features import FEATURE_NAMES
 from core.ranking import RankerWeights, rank
 from core.replay_plan import Entry, Happened, Offered, Planner
@@ -42,10 +42,12 @@ def lists(history: list[Entry]) -> dict[tuple[str, str], tuple[int, list[str]]]:
         for ask in barrier.asks:
             for surface, request_id in ask.request_ids.items():
                 asked = Ask(ask.visitor_id, surface, ask.as_of_ms)
-                ranked = rank(gather(state, asked, None), WEIGHTS, asked.k)
+                ground = ground_of(state, asked)
+                (candidates,) = gather_each(ground, [None])
+                ranked = rank(candidates, WEIGHTS, asked.k)
                 found[request_id, "loop"] = ask.as_of_ms, [slot.item_id for slot in ranked]
                 for policy, baseline in BASELINES.items():
-                    found[request_id, policy] = ask.as_of_ms, baseline(state, asked)
+                    found[request_id, policy] = ask.as_of_ms, baseline(ground)
         for entry in barrier.entries:
             apply(state, entry)
     return found

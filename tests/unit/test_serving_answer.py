@@ -10,6 +10,7 @@ from version_factory import ITEMS, Version
 
 from adapters.artefacts import ArtefactStore
 from adapters.onnx import LoadedVersion, load_version
+from core.candidates import Ask, ground_of
 from core.features import FEATURE_NAMES, feature_schema_hash
 from core.shop_state import ShopState
 from schemas.codec import encode
@@ -207,11 +208,10 @@ def test_control_keeps_its_frozen_weights(champion: LoadedVersion) -> None:
 
 
 def test_filled_list_keeps_its_head_and_repeats_nothing() -> None:
-    from core.candidates import Ask
-
     ask = Ask(visitor_id="v1", surface="home", now_ms=NOW_MS, k=10)
-    assert filled(_state(), ask, ["x39", "a"])[:2] == ["x39", "a"]
-    assert len(set(filled(_state(), ask, ["x39", "a"]))) == 10
+    names = filled(ground_of(_state(), ask), ["x39", "a"])
+    assert names[:2] == ["x39", "a"]
+    assert len(set(names)) == 10
 
 
 def test_remembering_state_scores_as_the_plain_one_does() -> None:

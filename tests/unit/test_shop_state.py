@@ -122,6 +122,6 @@ def test_a_full_block_drops_the_items_untouched_for_longest() -> None:
 def test_a_vocabulary_item_is_found_as_soon_as_the_catalogue_meets_it() -> None:
     state = _state([("ann", ["i1"], 1)])
     vocabulary = SequenceVocabulary(["i2", "i1"])
-    assert state.vocabulary_rows(vocabulary).tolist() == [-1, 0]
+    assert state.vocabulary_columns(vocabulary).tolist() == [1]
     state.apply("ann", "purchase", ["i2"], 2)
-    assert state.vocabulary_rows(vocabulary).tolist() == [1, 0]
+    assert state.vocabulary_columns(vocabulary).tolist() == [1, 0]
