@@ -3,9 +3,13 @@
 import argparse
 import logging
 import os
-import signal
 import sys
 from collections.abc import Sequence
+
+from adapters.signals import leave_at_once, leave_in_peace
+
+if __name__ == "__main__":
+    leave_at_once()  # before the other imports: they take a while
 
 import msgspec
 
@@ -41,8 +45,6 @@ def _run(settings: Settings, *, is_shadow: bool) -> None:
     from serving.app import run_replica, run_shadow
 
     guard = Guard()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda _number, _frame: guard.stop())
     if is_shadow:
         run_shadow(settings, guard)
     else:
@@ -74,4 +76,6 @@ def _settings(options: argparse.Namespace) -> Settings:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    status = main()
+    leave_in_peace()
+    sys.exit(status)

@@ -10,6 +10,7 @@ from litestar import Litestar
 from adapters.health import start_health
 from adapters.home import home_of
 from adapters.kafka import ensure_topics, topic_name
+from adapters.signals import stop_with
 from core.settings import Settings
 from schemas import topics
 from schemas.codec import encode
@@ -88,11 +89,12 @@ def run_replica(settings: Settings, guard: Guard) -> None:
                 return
         loop.run(guard.stopping)
 
+    stop_with(guard.stop)
     threads = [guard.start("state", parts.follow), guard.start("requests", answer)]
     server = _serve(settings, app(front)) if settings.http_port else None
     if server is not None:
         threads.append(guard.start("http", server.run))
-    guard.stopping.wait()
+    guard.wait()
     if server is not None:
         server.should_exit = True
     for thread in threads:
@@ -111,11 +113,12 @@ def run_shadow(settings: Settings, guard: Guard) -> None:
         health = start_health(
             settings.http_host, settings.http_port, lambda: parts.live.ready, parts.metrics_text
         )
+    stop_with(guard.stop)
     threads = [
         guard.start("state", parts.follow),
         guard.start("shadow", lambda: loop.run(guard.stopping)),
     ]
-    guard.stopping.wait()
+    guard.wait()
     for thread in threads:
         thread.join(timeout=10)
     if health is not None:

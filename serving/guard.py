@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from queue import SimpleQueue
 
 
 class Guard:
@@ -9,6 +10,9 @@ class Guard:
 
     def __init__(self) -> None:
         self.stopping = threading.Event()
+        # Not the event itself: a signal that comes while the main thread is about to wait for the
+        # event would wait for a lock that this thread holds. A simple queue has no such moment.
+        self._asked: SimpleQueue[None] = SimpleQueue()
         self._failure: BaseException | None = None
 
     def start(self, name: str, run: Callable[[], None]) -> threading.Thread:
@@ -18,7 +22,12 @@ class Guard:
         return thread
 
     def stop(self) -> None:
-        """Asks every thread to end."""
+        """Asks the main thread to end all others; may be called by a signal at any moment."""
+        self._asked.put(None)
+
+    def wait(self) -> None:
+        """Returns after `stop` or a thread's failure, with every thread asked to end."""
+        self._asked.get()
         self.stopping.set()
 
     def check(self) -> None:
@@ -31,4 +40,4 @@ class Guard:
             run()
         except BaseException as error:  # noqa: BLE001 — `check` raises it again
             self._failure = self._failure or error
-            self.stopping.set()
+            self.stop()

@@ -3,9 +3,13 @@
 import argparse
 import logging
 import os
-import signal
 import sys
 from collections.abc import Sequence
+
+from adapters.signals import leave_at_once, leave_in_peace
+
+if __name__ == "__main__":
+    leave_at_once()  # before the other imports: they take a while
 
 import msgspec
 
@@ -38,10 +42,7 @@ def _run(settings: Settings, *, show_bar: bool | None) -> None:
     # Imported here: torch reads the wait policy when it is loaded, and `--help` needs no torch.
     from trainer.app import Trainer
 
-    trainer = Trainer(settings, show_bar=show_bar)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, trainer.stop)
-    trainer.run()
+    Trainer(settings, show_bar=show_bar).run()
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -65,4 +66,6 @@ def _settings(options: argparse.Namespace) -> Settings:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    status = main()
+    leave_in_peace()
+    sys.exit(status)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from types import FrameType
 
 import msgspec
 from confluent_kafka import Consumer, KafkaException, Message
@@ -24,6 +23,7 @@ from adapters.kafka import (
     raise_if_lasting,
     topic_name,
 )
+from adapters.signals import stop_with
 from adapters.signing import load_or_create, load_signing_key
 from core.settings import Settings
 from schemas import topics
@@ -63,15 +63,16 @@ class Trainer:
         self._ready = False
         self._counts = {"trainings_total": 0.0, "failures_total": 0.0, "last_seconds": 0.0}
 
-    def stop(self, _number: int = 0, _frame: FrameType | None = None) -> None:
+    def stop(self) -> None:
         """Ends the loop; a training under way is given up and taken up at the next start."""
         self._stopping = True
         if self._training:
             raise Stopped
 
     def run(self) -> None:
-        """Serves until `stop`; raises Unavailable when Kafka does."""
+        """Serves until a signal or `stop`; raises Unavailable when Kafka does."""
         ensure_topics(self._settings)
+        stop_with(self.stop)
         health = None
         if self._settings.http_port:
             health = start_health(
