@@ -85,8 +85,14 @@ class LoadedVersion:
         return log_probabilities(self.graph.logits(tokens))
 
     def sequences(self, histories: Sequence[Sequence[str]]) -> list[SequenceScores]:
-        """The same as `core.candidates.gather` takes it, one per history."""
-        return [SequenceScores(row[1:], self.words) for row in self.score(histories)]
+        """The same as `core.candidates.gather` takes it, one per history.
+
+        Equal histories, as the surfaces of one visit have, are scored once.
+        """
+        distinct = dict.fromkeys(map(tuple, histories))
+        rows = [SequenceScores(row[1:], self.words) for row in self.score(list(distinct))]
+        said = dict(zip(distinct, rows, strict=True))
+        return [said[tuple(history)] for history in histories]
 
 
 def log_probabilities(logits: Floats) -> Floats:

@@ -1,15 +1,17 @@
 """A version is served only when nothing about it was changed after signing."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from numpy.typing import NDArray
 from version_factory import ITEMS, Version, changed, graph_bytes, path_of
 
 from adapters.artefacts import ArtefactStore
-from adapters.onnx import LoadedVersion, load_version
+from adapters.onnx import Floats, LoadedVersion, SequenceGraph, load_version
 from core.features import feature_schema_hash
 from core.model_version import GRAPH, MANIFEST, RANKER, SIGNATURE, VOCABULARY, digest
 from schemas.codec import encode
@@ -56,6 +58,28 @@ def test_items_the_vocabulary_does_not_know_are_dropped(store: ArtefactStore) ->
     loaded = load(store, made, made.put(store))
     assert np.array_equal(loaded.score([["a", "unheard of"]]), loaded.score([["a"]]))
     assert len(loaded.sequences([["a"]])[0].log_probs) == len(ITEMS)
+
+
+def test_equal_histories_of_a_batch_are_scored_once(store: ArtefactStore) -> None:
+    made = Version()
+    loaded = load(store, made, made.put(store))
+    graph = _Counting(loaded.graph)
+    histories = [["a"], ["b"], ["a"], [], ["b"]]
+    found = replace(loaded, graph=graph).sequences(histories)
+    assert graph.rows == 3
+    for history, scores in zip(histories, found, strict=True):
+        assert np.array_equal(scores.log_probs, loaded.score([history])[0, 1:])
+
+
+class _Counting:
+    """A graph that counts the rows it was asked for."""
+
+    def __init__(self, graph: SequenceGraph) -> None:
+        self.graph, self.rows = graph, 0
+
+    def logits(self, tokens: NDArray[np.int64]) -> Floats:
+        self.rows += len(tokens)
+        return self.graph.logits(tokens)
 
 
 def test_a_missing_signature_is_unsigned(store: ArtefactStore) -> None:
