@@ -25,7 +25,7 @@ from serving.state import Live
 
 BATCH = 32
 IDLE_S = 0.5
-UNACKNOWLEDGED_BATCHES = 4
+UNACKNOWLEDGED_BATCHES = 16  # a batch may be one record; few of those would wait for the broker
 ACKNOWLEDGED_WITHIN_S = 30.0
 COMMIT_EVERY_S = 0.25
 LAG_EVERY_S = 1.0

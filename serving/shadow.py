@@ -33,7 +33,7 @@ PROCESS = "shadow"
 BATCH = 64
 IDLE_S = 0.05
 ACKNOWLEDGED_WITHIN_S = 30.0
-UNACKNOWLEDGED_BATCHES = 4
+UNACKNOWLEDGED_BATCHES = 16  # a batch may be one record; few of those would wait for the broker
 _DERIVED = b'"derived_from":'
 _NAME = topics.PREDICTIONS.name
 
