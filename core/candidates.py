@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, reduce
 
 import numpy as np
 from numpy.typing import NDArray
@@ -108,7 +108,7 @@ def gather_each(ground: Ground, sequences: Sequence[SequenceScores | None]) -> l
     others[ground.near[: TAKEN[COOCCURRENCE]]] |= COOCCURRENCE
     others[ground.popular[: TAKEN[POPULARITY]]] |= POPULARITY
     heard = [_heard(ground, others, sequence) for sequence in sequences]
-    rows = np.bitwise_or.reduce([others, *(mask for mask, _ in heard)]).nonzero()[0]
+    rows = (reduce(np.bitwise_or, (mask for mask, _ in heard), others) != 0).nonzero()[0]
     item_ids = list(map(state.catalogue.item_ids.__getitem__, rows.tolist()))
     shared = features.shared(state, ground.visitor, ground.ask.now_ms, rows, ground.related[rows])
     found = []
