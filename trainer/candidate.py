@@ -18,7 +18,7 @@ from trainer.checks import CANDIDATE, CHAMPION, offline_checks
 from trainer.data import ShopData, training_sessions, vocabulary_of
 from trainer.evaluate import Judged, judge, judge_cross_fitted, judge_ranked, log_probs
 from trainer.fit import SequenceModel, fit
-from trainer.holdout import HeldOut, holdout
+from trainer.holdout import HeldOut, first_holdout, holdout
 from trainer.parent import Champion, scorer_of
 from trainer.past_state import PastState
 from trainer.recipes import FIRST, FRESH_AT_LEAST_MS, FRESH_AT_MOST_MS, REFIT, WARM, with_settings
@@ -43,6 +43,11 @@ class Job:
     refused: str = ""
     disturb: Sessions | None = None
 
+    @property
+    def is_first(self) -> bool:
+        """Whether there is neither a champion nor a ranker to go on from."""
+        return self.champion is None and not self.live_weights
+
 
 @dataclass(frozen=True)
 class Candidate:
@@ -63,7 +68,8 @@ class Candidate:
 
 def make_candidate(job: Job, settings: Settings, past: PastState, stages: Stages) -> Candidate:
     """Fits, judges and checks; raises RejectedModel when there is too little data for that."""
-    after_ms, requests = holdout(job.data.interactions, job.data.until_ms, settings.seed)
+    draw = first_holdout if job.is_first else holdout
+    after_ms, requests = draw(job.data.interactions, job.data.until_ms, settings.seed)
     if len(requests) < MINIMUM_REQUESTS:
         raise RejectedModel(
             "too_little_data",

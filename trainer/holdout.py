@@ -19,6 +19,8 @@ HOLDOUT_DAYS = (7, 14, 28)
 """The last seven days, or more where the shop is so quiet that too few customers came back."""
 ENOUGH_REQUESTS = 100
 MOST_REQUESTS = 300
+FIRST_REQUESTS = 1_000
+"""At most so many for a first version, whose ranker is fitted on them from nothing."""
 ASKED_BEFORE_MS = 1_000
 
 
@@ -66,6 +68,23 @@ def holdout(
         if len(requests) >= ENOUGH_REQUESTS:
             break
     return after_ms, requests
+
+
+def first_holdout(
+    interactions: Sequence[Interaction], until_ms: int, seed: int
+) -> tuple[int, list[HeldOut]]:
+    """As `holdout`, but the longest that leaves half the data's time before it.
+
+    On a week alone the ranker of a first version learns what that week was like.
+    """
+    half_ms = until_ms - (until_ms - interactions[0].at_ms) // 2 if interactions else until_ms
+    for days in reversed(HOLDOUT_DAYS):
+        after_ms = until_ms - days * DAY_MS
+        if after_ms >= half_ms:
+            requests = held_out(interactions, after_ms, seed, FIRST_REQUESTS)
+            if len(requests) >= ENOUGH_REQUESTS:
+                return after_ms, requests
+    return holdout(interactions, until_ms, seed)
 
 
 def held_out(
