@@ -82,9 +82,14 @@ def store_signed(store: ArtefactStore, key: Ed25519PrivateKey, made: Made) -> No
 
 
 def publish_of(retrain: Retrain, settings: Settings, made: Made) -> Publish:
-    """The offer of a version; the same retrain gives the same command id."""
+    """The offer of a version; the same retrain gives the same command id.
+
+    It brings ranker weights only where they were fitted here: those in force have learned on by the
+    time the version is promoted, and are better than what they were at its training.
+    """
     at_ms = published_at_ms(retrain, settings)
     version = made.manifest.version
+    fitted = [] if made.manifest.parameters["ranker_in_force"] else _sorted(made)
     return Publish(
         command_id=command_id(retrain),
         task=retrain.task,
@@ -93,7 +98,7 @@ def publish_of(retrain: Retrain, settings: Settings, made: Made) -> Publish:
         model_version=version,
         manifest_sha256=sha256(made.manifest_bytes),
         gate=made.gate,
-        ranker=[_weights(retrain, surface, w, version, at_ms) for surface, w in _sorted(made)],
+        ranker=[_weights(retrain, surface, w, version, at_ms) for surface, w in fitted],
         data_until_ms=made.manifest.data_until_ms,
     )
 

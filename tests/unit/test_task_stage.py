@@ -29,6 +29,11 @@ def _of(outputs: StageOutputs, kind: type) -> list[msgspec.Struct]:
     return [record for _, _, record in outputs.records if isinstance(record, kind)]
 
 
+def _live(outputs: StageOutputs) -> list[Weights]:
+    said = [w for w in _of(outputs, Weights) if isinstance(w, Weights)]
+    return [w for w in said if w.role == "live"]
+
+
 def _stream(hours: Iterable[int]) -> list[Record]:
     records: list[Record] = []
     for i in hours:
@@ -172,6 +177,27 @@ def test_the_control_keeps_the_weights_of_the_end_of_its_burn_in() -> None:
         ("home", "control", "v1"),
     ]
     assert all(w.event_time_ms == START_MS + 14 * DAY_MS for w in frozen)
+
+
+def test_a_champion_that_brings_no_weights_goes_on_with_the_rankers_as_they_are() -> None:
+    stage = _stage()
+    for i in range(48):
+        stage.step(learnable(i))
+        stage.close(START_MS + i * HOUR_MS, 0)
+    stage.step(publish("v2", START_MS + 96 * HOUR_MS, ranker=[]))
+    before = {w.surface: w for w in _live(stage.close(START_MS + 96 * HOUR_MS, 0))}
+    stage.step(order("promote", "v2", event_time_ms=START_MS + 97 * HOUR_MS))
+    after = _live(stage.close(START_MS + 97 * HOUR_MS, 0))
+    assert [(w.surface, w.model_version) for w in after] == [("discover", "v2"), ("home", "v2")]
+    home = after[1]
+    assert (home.coef, home.bias) == (before["home"].coef, before["home"].bias)
+    assert home.version not in ("", before["home"].version)
+    assert home.examples == before["home"].examples > 0
+    stage = TaskStage.from_bytes(SETTINGS, stage.to_bytes())
+    stage.step(learnable(98))
+    learned = {w.surface: w for w in _live(stage.close(START_MS + 140 * HOUR_MS, 0))}["home"]
+    assert learned.examples > home.examples
+    assert learned.coef != home.coef
 
 
 def test_live_weights_go_out_every_six_hours_while_there_is_something_new() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from adapters.artefacts import ArtefactStore
 from adapters.onnx import load_version
 from adapters.signing import load_or_create
 from core.features import feature_schema_hash
+from core.ranking import RankerWeights
 from core.settings import Settings
 from schemas.errors import RejectedModel
 from schemas.models import Retrain
@@ -39,8 +40,9 @@ class Workshop:
         data: ShopData,
         parent: str | None = None,
         disturb: Callable[[list[VisitorSessions]], list[VisitorSessions]] | None = None,
+        live: Mapping[str, RankerWeights] | None = None,
     ) -> Made:
-        job = replace(self.pipeline.job(retrain(data, parent), data, {}), disturb=disturb)
+        job = replace(self.pipeline.job(retrain(data, parent), data, live or {}), disturb=disturb)
         return self.pipeline.run(job, Stages("test", show=False))
 
 
@@ -166,3 +168,15 @@ def test_a_publish_costs_its_event_time_and_repeats_under_one_id(first: Made) ->
     assert [w.surface for w in offered.ranker] == ["discover", "home"]
     assert {w.model_version for w in offered.ranker} == {first.manifest.version}
     assert failure_of(asked, SETTINGS, "x").command_id == offered.command_id
+
+
+def test_a_version_judged_with_the_weights_in_force_ships_them_but_offers_none(
+    workshop: Workshop, first: Made
+) -> None:
+    data = shop_data(64)
+    later = workshop.train(data, first.manifest.version, live=first.ranker)
+    assert dict(later.ranker) == dict(first.ranker)
+    assert later.files["ranker.json"] == first.files["ranker.json"]
+    assert publish_of(retrain(data), SETTINGS, later).ranker == []
+    fitted_anew = workshop.train(data, first.manifest.version)
+    assert len(publish_of(retrain(data), SETTINGS, fitted_anew).ranker) == 2
