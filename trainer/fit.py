@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 
 from core.item_text import text_vectors
 from core.sequence import SequenceVocabulary
+from trainer.adamw import AdamW
+from trainer.cross_entropy import CrossEntropy
 from trainer.model import SequenceNetwork, ServedNetwork, Shape
 from trainer.windows import VisitorSessions, Windows, draw_windows, flatten
 
@@ -97,12 +99,12 @@ def fit(
     network.start_at_counts(np.bincount(flat.tokens - 1, minlength=len(vocabulary)))
     if parent is not None:
         _inherit(network, vocabulary, parent)
-    optimizer = torch.optim.AdamW(network.parameters(), lr=recipe.learning_rate, weight_decay=0.01)
+    optimizer = AdamW(network.parameters())
     losses: list[float] = []
     for epoch in range(recipe.epochs):
-        optimizer.param_groups[0]["lr"] = _rate(recipe, epoch)
         windows = draw_windows(flat, random, recipe.repeat_weight)
-        losses.append(_epoch(network, optimizer, windows, random, recipe.batch_rows))
+        batches = _batches(windows, random, recipe.batch_rows)
+        losses.append(_epoch(network, optimizer, _rate(recipe, epoch), windows, batches))
         if recipe.time_budget_s and time.perf_counter() - started > recipe.time_budget_s:
             break
     wall_s = time.perf_counter() - started
@@ -117,20 +119,18 @@ def _rate(recipe: Recipe, epoch: int) -> float:
 
 def _epoch(
     network: SequenceNetwork,
-    optimizer: torch.optim.Optimizer,
+    optimizer: AdamW,
+    rate: float,
     windows: Windows,
-    random: np.random.Generator,
-    batch_rows: int,
+    batches: list[NDArray[np.int64]],
 ) -> float:
-    """One pass over the windows in a drawn order; returns the mean loss."""
+    """One pass over the windows, a step a batch; returns the mean loss."""
     network.train()
     total, weight = 0.0, 0.0
-    for rows in _batches(windows, random, batch_rows):
+    for rows in batches:
         loss, batch_weight = _loss(network, windows, rows)
-        optimizer.zero_grad()
         (loss / batch_weight).backward()
-        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-        optimizer.step()
+        optimizer.step(rate)
         total += float(loss.detach())
         weight += batch_weight
     return total / max(weight, 1.0)
@@ -154,10 +154,10 @@ def _loss(
     width = int((tokens > 0).sum(axis=1).max())  # rows are padded in front: drop shared padding
     weights = torch.from_numpy(windows.weights[rows][:, -width:])
     table = network.item_table()
-    hidden = network.hidden(torch.from_numpy(tokens[:, -width:]), table)
     used = weights > 0
+    hidden = network.hidden(torch.from_numpy(tokens[:, -width:]), table, used)
     targets = torch.from_numpy(windows.targets[rows][:, -width:])[used]
-    losses = _cross_entropy(network, hidden[used], table, targets)
+    losses = _cross_entropy(network, hidden, table, targets)
     return (losses * weights[used]).sum(), float(weights.sum())
 
 
@@ -173,8 +173,7 @@ def _cross_entropy(
     rows, bias = (
         (table, network.item_bias) if kept is None else (table[kept], network.item_bias[kept])
     )
-    logits = hidden @ rows.T + bias
-    return torch.logsumexp(logits, dim=1) - logits.gather(1, targets).mean(dim=1)
+    return CrossEntropy.apply(hidden, rows, bias, targets)
 
 
 def _inherit(network: SequenceNetwork, vocabulary: SequenceVocabulary, parent: Parent) -> None:

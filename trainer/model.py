@@ -28,6 +28,23 @@ class Shape:
     dropout: float = 0.2
 
 
+class Dropout(nn.Module):  # type: ignore[misc]
+    """As `nn.Dropout`, with one random byte per value: drawing floats costs eight times as much."""
+
+    def __init__(self, share: float) -> None:
+        super().__init__()
+        self.dropped_bytes = round(256 * share)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Values of the same shape, some of them zero while training."""
+        if not self.training or not self.dropped_bytes:
+            return x
+        words = torch.empty((x.numel() + 7) // 8, dtype=torch.int64)
+        drawn = words.random_(torch.iinfo(torch.int64).min, None).view(torch.uint8)
+        kept = (drawn[: x.numel()] >= self.dropped_bytes).to(x.dtype).view(x.shape)
+        return x * kept.mul_(256 / (256 - self.dropped_bytes))
+
+
 class Block(nn.Module):  # type: ignore[misc]
     """Pre-norm self-attention and feed-forward; attention is biased by distance."""
 
@@ -44,20 +61,30 @@ class Block(nn.Module):  # type: ignore[misc]
             nn.Linear(2 * shape.width, shape.width),
         )
         self.distance_bias = nn.Parameter(torch.zeros(shape.heads, HISTORY_LENGTH))
-        self.dropout = nn.Dropout(shape.dropout)
+        self.dropout = Dropout(shape.dropout)
 
-    def forward(self, x: Tensor, mask: Tensor, distance: Tensor) -> Tensor:
-        """Hidden states (B, T, D) to (B, T, D); `mask` (B, 1, T, T) is added to the logits."""
-        batch, length, width = x.shape
-        split = self.query_key_value(self.norm_attention(x)).view(
-            batch, length, 3, self.heads, width // self.heads
-        )
-        query, key, value = split.permute(2, 0, 3, 1, 4).unbind(0)  # each (B, H, T, D / H)
+    def attend(self, x: Tensor, mask: Tensor, distance: Tensor) -> Tensor:
+        """What the newest Q places read from all, (B, T, D) to (B, Q, D).
+
+        `mask` (B, 1, Q, T) is added to the logits, `distance` (Q, T) chooses their bias.
+        """
+        width, places = x.shape[2], distance.shape[0]
+        weight, bias = self.query_key_value.weight, self.query_key_value.bias
+        seen = self.norm_attention(x)
+        query = nn.functional.linear(seen[:, -places:], weight[:width], bias[:width])
+        key, value = nn.functional.linear(seen, weight[width:], bias[width:]).split(width, dim=2)
+        query, key, value = (self._by_head(part) for part in (query, key, value))
         logits = query @ key.transpose(-2, -1) / (width // self.heads) ** 0.5
         weights = torch.softmax(logits + self.distance_bias[:, distance] + mask, dim=-1)
-        mixed = (weights @ value).transpose(1, 2).reshape(batch, length, width)
-        x = x + self.dropout(self.out(mixed))
+        return (weights @ value).transpose(1, 2).flatten(2)
+
+    def finish(self, x: Tensor, read: Tensor) -> Tensor:
+        """The rest of the block, place by place: (..., D) and what these places read."""
+        x = x + self.dropout(self.out(read))
         return x + self.dropout(self.feed(self.norm_feed(x)))
+
+    def _by_head(self, part: Tensor) -> Tensor:
+        return part.unflatten(2, (self.heads, -1)).transpose(1, 2)
 
 
 class SequenceNetwork(nn.Module):  # type: ignore[misc]
@@ -70,7 +97,7 @@ class SequenceNetwork(nn.Module):  # type: ignore[misc]
         self.text_projection = nn.Linear(TEXT_WIDTH, shape.width, bias=False)
         self.blocks = nn.ModuleList(Block(shape) for _ in range(shape.layers))
         self.norm = nn.LayerNorm(shape.width)
-        self.dropout = nn.Dropout(shape.dropout)
+        self.dropout = Dropout(shape.dropout)
         self.register_buffer("text", text, persistent=False)
         place = torch.arange(HISTORY_LENGTH)
         distance = (place[:, None] - place[None, :]).clamp(min=0)
@@ -88,16 +115,32 @@ class SequenceNetwork(nn.Module):  # type: ignore[misc]
         """Embedding of every vocabulary item, shape (V, D)."""
         return self.item_embedding + self.text_projection(self.text)
 
-    def hidden(self, tokens: Tensor, table: Tensor) -> Tensor:
-        """Hidden state after each token, (B, T) to (B, T, D); token 0 is padding."""
+    def hidden(self, tokens: Tensor, table: Tensor, used: Tensor | None = None) -> Tensor:
+        """Hidden state after each token, (B, T) to (B, T, D); token 0 is padding.
+
+        With `used` (B, T) bool only those places are finished, shape (used, D).
+        """
+        x, read = self._read(tokens, table, tokens.shape[1])
+        if used is not None:
+            x, read = x[used], read[used]
+        return self.norm(self.blocks[-1].finish(x, read))
+
+    def newest(self, tokens: Tensor, table: Tensor) -> Tensor:
+        """Hidden state after the last token, (B, T) to (B, D)."""
+        x, read = self._read(tokens, table, 1)
+        return self.norm(self.blocks[-1].finish(x[:, 0], read[:, 0]))
+
+    def _read(self, tokens: Tensor, table: Tensor, places: int) -> tuple[Tensor, Tensor]:
+        """The newest places before the last block, and what they read there, (B, places, D)."""
         padded = torch.cat([torch.zeros_like(table[:1]), table])
         x = self.dropout(padded[tokens] * table.shape[1] ** 0.5)
         length = tokens.shape[1]
         hidden = self.future[:length, :length] | (tokens == 0)[:, None, None, :]
-        mask = hidden.to(x.dtype) * -1e4
-        for block in self.blocks:
-            x = block(x, mask, self.distance[:length, :length])
-        return self.norm(x)
+        mask, distance = hidden.to(x.dtype) * -1e4, self.distance[:length, :length]
+        for block in self.blocks[:-1]:
+            x = block.finish(x, block.attend(x, mask, distance))
+        read = self.blocks[-1].attend(x, mask[:, :, -places:], distance[-places:])
+        return x[:, -places:], read
 
 
 class ServedNetwork(nn.Module):  # type: ignore[misc]
@@ -110,5 +153,5 @@ class ServedNetwork(nn.Module):  # type: ignore[misc]
 
     def forward(self, history: Tensor) -> Tensor:
         """Tokens (B, 50) int64, padded in front with 0, to log-probabilities (B, V) float32."""
-        last = self.network.hidden(history, self.table)[:, -1]
+        last = self.network.newest(history, self.table)
         return torch.log_softmax(last @ self.table.T + self.network.item_bias, dim=-1)

@@ -4,7 +4,10 @@ import numpy as np
 import torch
 
 from core.sequence import HISTORY_LENGTH, SequenceVocabulary
+from trainer.adamw import AdamW
+from trainer.cross_entropy import CrossEntropy
 from trainer.fit import Recipe, SequenceModel, fit
+from trainer.model import Dropout
 from trainer.windows import VisitorSessions, draw_windows, flatten
 
 _ITEMS = [f"{colour}{n}" for colour in ("red", "blue") for n in range(6)]
@@ -76,3 +79,54 @@ def test_targets_come_from_the_rest_of_the_session_or_the_next_and_only_fresh_on
     assert windows.weights[0, -4:].tolist() == [0.0, 1.0, 1.0, 0.0]
     assert set(windows.targets[0, -3]) == {2}
     assert set(windows.targets[0, -2]) == {3}
+
+
+def test_the_cross_entropy_in_place_is_the_plain_one_with_its_gradients() -> None:
+    torch.manual_seed(0)
+    inputs = [torch.randn(size, requires_grad=True) for size in ((20, 8), (50, 8), (50,))]
+    hidden, rows, bias = inputs
+    targets, weights = torch.randint(50, (20, 4)), torch.rand(20)
+    logits = hidden @ rows.T + bias
+    plain = torch.logsumexp(logits, dim=1) - logits.gather(1, targets).mean(dim=1)
+    expected = torch.autograd.grad((plain * weights).sum(), inputs)
+    losses = CrossEntropy.apply(hidden, rows, bias, targets)
+    assert torch.allclose(losses, plain, atol=1e-5)
+    for one, other in zip(
+        torch.autograd.grad((losses * weights).sum(), inputs), expected, strict=True
+    ):
+        assert torch.allclose(one, other, atol=1e-5)
+
+
+def test_adamw_steps_as_torchs_own_does() -> None:
+    torch.manual_seed(0)
+    ours = [torch.nn.Parameter(torch.randn(size)) for size in ((3, 4), (5,))]
+    theirs = [torch.nn.Parameter(one.detach().clone()) for one in ours]
+    optimizer, reference = AdamW(ours), torch.optim.AdamW(theirs, lr=0.01, weight_decay=0.01)
+    for scale in (0.1, 5.0, 1.0):
+        for parameters in (ours, theirs):
+            sum((one**2).sum() * scale for one in parameters).backward()
+        optimizer.step(0.01)
+        torch.nn.utils.clip_grad_norm_(theirs, 1.0)
+        reference.step()
+        reference.zero_grad()
+    for one, other in zip(ours, theirs, strict=True):
+        assert torch.allclose(one, other, atol=1e-6)
+
+
+def test_only_the_last_place_or_only_used_places_give_what_all_places_give() -> None:
+    model = _model()
+    tokens = torch.from_numpy(np.stack([model.vocabulary.encode(["red0", "blue1", "red2"])] * 2))
+    table = model.network.item_table()
+    every = model.network.hidden(tokens, table)
+    assert torch.allclose(model.network.newest(tokens, table), every[:, -1], atol=1e-6)
+    used = tokens == tokens[0, -2]
+    assert torch.allclose(model.network.hidden(tokens, table, used), every[used], atol=1e-6)
+
+
+def test_dropout_drops_its_share_and_keeps_the_mean() -> None:
+    torch.manual_seed(0)
+    dropout, ones = Dropout(0.2), torch.ones(333, 301)
+    dropped = dropout(ones)
+    assert abs(float((dropped == 0).float().mean()) - 0.2) < 0.01
+    assert abs(float(dropped.mean()) - 1.0) < 0.01
+    assert torch.equal(dropout.eval()(ones), ones)
