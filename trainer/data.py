@@ -114,6 +114,8 @@ def training_sessions(
     """Visitors with something to learn from; what lies at or before `fresh_after_ms` is context."""
     visitors = []
     for chain in sessions_of(interactions).values():
+        if chain[-1][0].at_ms <= fresh_after_ms:
+            continue
         kept = [(session[0].at_ms, _items(session)) for session in chain]
         kept = [(at, items) for at, items in kept if len(items) <= MAX_SESSION_ITEMS]
         old = sum(at <= fresh_after_ms for at, _ in kept)

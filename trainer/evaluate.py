@@ -172,8 +172,8 @@ def _walk(
     past: PastState,
 ) -> None:
     requests = judged.requests
-    walk = past.before(data, requests[0].index)
     items = items_in_order(data)
+    walk = past.before(data, items, requests[0].index)
     plain: dict[tuple[str, str], list[list[str]]] = {}
     for number, request in enumerate(requests):
         walk.advance(data, items, request.index)

@@ -31,6 +31,7 @@ OPSET = 17
 PROBE_COLUMNS = 65
 PROBE_HISTORIES = 4
 NEIGHBOURS = 20
+NEIGHBOURS_AT_ONCE = 256
 POPULAR = 500
 ITEM_VECTORS, TEXT, COOCCURRENCE, POPULARITY = (
     "item_vectors.safetensors",
@@ -138,19 +139,27 @@ def _ranker(weights: RankerWeights) -> dict[str, object]:
 
 
 def _neighbours(state: ShopState, item_ids: list[str]) -> dict[str, list[tuple[str, float]]]:
-    """The nearest items of each item by co-occurrence, nearest first."""
-    row_of, names = state.catalogue.row_of, state.catalogue.item_ids
-    found: dict[str, list[tuple[str, float]]] = {}
-    one = np.ones(1, np.float32)
-    for item in item_ids:
-        row = row_of.get(item)
-        if row is None:
-            continue
-        scores = state.cooccurrence_scores(np.array([row]), one)
-        scores[row] = 0.0
-        best = np.argpartition(-scores, min(NEIGHBOURS, len(scores) - 1))[:NEIGHBOURS]
-        best = best[np.argsort(-scores[best], kind="stable")]
-        found[item] = [(names[i], round(float(scores[i]), 5)) for i in best if scores[i] > 0]
+    """The nearest items of each item by cosine of co-occurrence, nearest first."""
+    catalogue, size = state.catalogue, state.cooccurrence.size
+    gram = state.cooccurrence.gram[:size, :size]
+    lengths = np.sqrt(gram.diagonal())
+    inverse = np.divide(1.0, lengths, out=np.zeros_like(lengths), where=lengths > 0)
+    names = [catalogue.item_ids[row] for row in state.row_of_slot[:size]]
+    known = [item for item in item_ids if item in catalogue.row_of]
+    found: dict[str, list[tuple[str, float]]] = {item: [] for item in known}
+    slots = state.slot_of[catalogue.rows(known)]
+    slots = slots[slots >= 0]
+    for i in range(0, len(slots), NEIGHBOURS_AT_ONCE):
+        these = slots[i : i + NEIGHBOURS_AT_ONCE]
+        cosines = gram[these] * inverse * inverse[these][:, None]
+        cosines[np.arange(len(these)), these] = 0.0
+        best = np.argpartition(-cosines, min(NEIGHBOURS, size - 1), axis=1)[:, :NEIGHBOURS]
+        values = np.take_along_axis(cosines, best, axis=1)
+        order = np.argsort(-values, axis=1, kind="stable")
+        best, values = np.take_along_axis(best, order, 1), np.take_along_axis(values, order, 1)
+        for slot, near, cosine in zip(these, best.tolist(), values.tolist(), strict=True):
+            pairs = zip(near, cosine, strict=True)
+            found[names[slot]] = [(names[j], round(value, 5)) for j, value in pairs if value > 0]
     return found
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -94,7 +95,7 @@ def fit(
     torch.manual_seed(recipe.seed)
     torch.set_num_threads(recipe.threads)
     random = np.random.default_rng(recipe.seed)
-    network = SequenceNetwork(torch.from_numpy(text_vectors(titles)), recipe.shape)
+    network = SequenceNetwork(_text(tuple(titles)), recipe.shape)
     flat = flatten(visitors, vocabulary)
     network.start_at_counts(np.bincount(flat.tokens - 1, minlength=len(vocabulary)))
     if parent is not None:
@@ -109,6 +110,12 @@ def fit(
             break
     wall_s = time.perf_counter() - started
     return SequenceModel(vocabulary, network.eval(), tuple(losses), wall_s)
+
+
+@lru_cache(maxsize=1)
+def _text(titles: tuple[str, ...]) -> torch.Tensor:
+    """The titles' vectors, kept from a fit to its refit; nothing writes to them."""
+    return torch.from_numpy(text_vectors(titles))
 
 
 def _rate(recipe: Recipe, epoch: int) -> float:

@@ -1,12 +1,12 @@
 """The shop's live state as it stood at a place in the data, kept between trainings.
 
 Applying all history costs half a millisecond an order, so the trainer goes on from where the last
-training's hold-out began whenever the data before that place is still the same.
+training's data ended whenever what came before is still the same and the next hold-out begins
+later: as a rule, for trainings are weeks apart. Else it begins anew.
 """
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -46,14 +46,17 @@ class PastState:
     """Remembers one walk per trainer."""
 
     def __init__(self) -> None:
-        self._base = Walk()
+        self._walk = Walk()
 
-    def before(self, data: ShopData, index: int) -> Walk:
-        """A walk of its own that stands before interaction number `index`."""
-        if not self._base.leads_to(data, index):
-            self._base = Walk()
-        self._base.advance(data, items_in_order(data), index)
-        return copy.deepcopy(self._base)
+    def before(self, data: ShopData, items: Sequence[CatalogueRow], index: int) -> Walk:
+        """The walk, standing before interaction number `index`; it is the caller's to go on with.
+
+        `items` is the catalogue as `items_in_order` gives it.
+        """
+        if not self._walk.leads_to(data, index):
+            self._walk = Walk()
+        self._walk.advance(data, items, index)
+        return self._walk
 
 
 def items_in_order(data: ShopData) -> list[CatalogueRow]:
