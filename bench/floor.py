@@ -23,7 +23,8 @@ from bench.floor_loop import SURFACES, LearnedPolicy, Loop
 from bench.floor_models import FRESH_WEEKS, Scorer, train, weekly
 from bench.floor_report import report
 from bench.retail import load
-from core.ranker import OnlineRanker, fit_initial
+from core.ranker import OnlineRanker
+from core.ranker_fit import fit_initial
 from core.ranking import RankerWeights
 from core.rehearsal import rehearse
 from core.shop_state import ShopState

@@ -21,7 +21,7 @@ import numpy as np
 from bench.floor_data import WEEK_MS, Session, day_ms, in_batches, purchase_sessions, put_items
 from bench.retail import load
 from bench.stationary_loop import SURFACES, StageLoop
-from core.ranker import fit_initial
+from core.ranker_fit import fit_initial
 from core.ranking import RankerWeights
 from core.rehearsal import rehearse
 from core.retail_rules import Invoice

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from core.baselines import own_items, popular_7d
 from core.candidates import DISCOVER, Ask, Candidates, gather_each, ground_of
 from core.model_version import sha256
-from core.ranker import fit_initial
+from core.ranker_fit import fit_initial
 from core.ranking import RankerWeights, rank
 from core.sequence import SequenceScores
 from core.shop_state import ShopState

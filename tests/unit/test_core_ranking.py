@@ -18,7 +18,8 @@ from core.candidates import (
 )
 from core.features import FEATURE_NAMES, POSITION, position_feature
 from core.popularity import DAY_MS
-from core.ranker import OnlineRanker, bounded, fit_initial
+from core.ranker import OnlineRanker, bounded
+from core.ranker_fit import fit_initial
 from core.ranking import RankerWeights, rank, ranked
 from core.sequence import SequenceScores, SequenceVocabulary
 from core.shop_state import ShopState
