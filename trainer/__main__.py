@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(settings: Settings, *, show_bar: bool | None) -> None:
     os.environ.setdefault(_WAIT_POLICY, "PASSIVE")
-    # Imported here: torch reads the wait policy when it is loaded, and `--help` needs no torch.
+    # Imported here: torch reads the wait policy when it is loaded, and `--help` needs no Kafka.
     from trainer.app import Trainer
 
     Trainer(settings, show_bar=show_bar).run()

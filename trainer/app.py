@@ -7,7 +7,10 @@ killed takes it up again; the version and the command then have the same ids as 
 from __future__ import annotations
 
 import logging
+import threading
+from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 from confluent_kafka import Consumer, KafkaException, Message
@@ -28,19 +31,18 @@ from adapters.signing import load_or_create, load_signing_key
 from core.settings import Settings
 from schemas import topics
 from schemas.codec import Decoder
-from schemas.errors import BadSettings, FeedbackError, InvalidEvent, RejectedModel, Unavailable
+from schemas.errors import InvalidEvent, Unavailable
 from schemas.models import Publish, Retrain
-from trainer.in_force import live_weights, named_versions
+from trainer.in_force import named_versions
 from trainer.outbox import Outbox
-from trainer.pipeline import Pipeline, Tools
-from trainer.reading import read_shop
-from trainer.stages import Stages
-from trainer.tensorboard import log_version
-from trainer.version import Made, failure_of, publish_of
+
+if TYPE_CHECKING:
+    from trainer.work import Work
 
 POLL_S = 0.5
 LONGEST_TRAINING_MS = 1_800_000
 KEPT_VERSIONS = 20
+_WORK = "trainer.work"
 
 _log = logging.getLogger(__name__)
 
@@ -54,14 +56,14 @@ class Trainer:
 
     def __init__(self, settings: Settings, *, show_bar: bool | None = None) -> None:
         self._settings = settings
-        self._home = home_of(settings)
         self._show_bar = show_bar
         self._store = ArtefactStore(artefacts_url(settings))
-        self._pipeline = Pipeline(Tools(settings, self._store, _key(settings)))
+        self._key = _key(settings)
+        self._work: Work | None = None
         self._stopping = False
         self._training = False
         self._ready = False
-        self._counts = {"trainings_total": 0.0, "failures_total": 0.0, "last_seconds": 0.0}
+        self._counts = {"trainings_total": 0.0, "failures_total": 0.0}
 
     def stop(self) -> None:
         """Ends the loop; a training under way is given up and taken up at the next start."""
@@ -88,6 +90,8 @@ class Trainer:
             reader.subscribe([topic_name(self._settings, topics.RETRAIN)])
             self._ready = True
             outbox.progress(ready=True)
+            # Torch takes seconds to load: the trainer is ready before, and loads it meanwhile.
+            threading.Thread(target=import_module, args=(_WORK,), name="loading").start()
             self._loop(reader, outbox)
         except Stopped:
             _log.info("training given up: it is taken up again at the next start")
@@ -137,38 +141,11 @@ class Trainer:
     def _trained(self, retrain: Retrain) -> Publish:
         self._training = True
         try:
-            made = self._train(retrain)
-        except FeedbackError as error:
-            _log.error("retrain %s failed: %s", retrain.retrain_id, error)
-            return failure_of(retrain, self._settings, f"{_word(error)}: {error}")
-        except Exception as error:  # noqa: BLE001 — one retrain; it ends in a Publish
-            _log.exception("retrain %s failed", retrain.retrain_id)
-            text = f"unexpected: {type(error).__name__}: {error}"
-            return failure_of(retrain, self._settings, text[:1_000])
+            if self._work is None:
+                self._work = _loaded(self._settings, self._store, self._key, self._show_bar)
+            return self._work.answer(retrain)
         finally:
             self._training = False
-        return publish_of(retrain, self._settings, made)
-
-    def _train(self, retrain: Retrain) -> Made:
-        stages = Stages(f"retrain {retrain.retrain_id[:8]}", self._show_bar)
-        try:
-            with stages.stage("read"):
-                data = read_shop(self._settings, retrain)
-                weights = {}
-                if retrain.parent_version is not None:
-                    weights = live_weights(self._settings, retrain.task)
-            made = self._pipeline.run(self._pipeline.job(retrain, data, weights), stages)
-        finally:
-            stages.close()
-        log_version(self._home / "tensorboard", made, stages.seconds)
-        self._counts["last_seconds"] = sum(stages.seconds.values())
-        _log.info(
-            "version %s, gate %s, seconds %s",
-            made.manifest.version,
-            made.gate.reason or "passed",
-            {name: round(spent_s, 2) for name, spent_s in stages.seconds.items()},
-        )
-        return made
 
     def _prune(self, task: str, newest: str) -> None:
         """Deletes versions that nothing names; what cannot be done now is done the next time."""
@@ -182,7 +159,8 @@ class Trainer:
             _log.info("deleted %d versions that nothing names", len(gone))
 
     def _text(self) -> str:
-        return counters_text("shoploop_trainer", self._counts)
+        seconds = self._work.last_seconds if self._work is not None else 0.0
+        return counters_text("shoploop_trainer", {**self._counts, "last_seconds": seconds})
 
 
 def _key(settings: Settings) -> Ed25519PrivateKey:
@@ -191,18 +169,12 @@ def _key(settings: Settings) -> Ed25519PrivateKey:
     return load_or_create(home_of(settings))
 
 
-def _word(error: FeedbackError) -> str:
-    match error:
-        case RejectedModel():
-            return error.reason
-        case InvalidEvent():
-            return error.reason
-        case Unavailable():
-            return "unavailable"
-        case BadSettings():
-            return "bad_settings"
-        case _:
-            return "failed"
+def _loaded(
+    settings: Settings, store: ArtefactStore, key: Ed25519PrivateKey, show_bar: bool | None
+) -> Work:
+    from trainer.work import Work  # waits for the thread that loads it
+
+    return Work(settings, store, key, show_bar)
 
 
 def _retrain(decode: Decoder, message: Message) -> Retrain | None:
