@@ -20,7 +20,7 @@ from bench.floor_data import (
     put_items,
 )
 from bench.floor_loop import SURFACES, LearnedPolicy, Loop
-from bench.floor_models import FRESH_WEEKS, Scorer, train, weekly
+from bench.floor_models import FRESH_WEEKS, Recipes, Scorer, train
 from bench.floor_report import report
 from bench.retail import load
 from core.ranker import OnlineRanker
@@ -29,6 +29,7 @@ from core.ranking import RankerWeights
 from core.rehearsal import rehearse
 from core.shop_state import ShopState
 from trainer.fit import Recipe
+from trainer.recipes import FIRST
 
 BURN_IN_MS = 2 * WEEK_MS
 TRAINING_COST_MS = 6 * 3_600_000
@@ -39,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--start", default="2011-03-01", help="first day that is judged")
     parser.add_argument("--until", default="2011-12-31", help="first day that is left out")
     parser.add_argument("--barrier-hours", type=float, default=2.0, help="0 answers one by one")
-    parser.add_argument("--epochs", type=int, default=Recipe().epochs, help="of the first training")
+    parser.add_argument("--epochs", type=int, default=FIRST.epochs, help="of the first training")
     parser.add_argument("--threads", type=int, default=1, help="for training and scoring")
     parser.add_argument("--seed", type=int, default=0)
 
@@ -47,13 +48,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Walks the data once and prints the table."""
     began = time.perf_counter()
-    recipe = Recipe(epochs=arguments.epochs, threads=arguments.threads, seed=arguments.seed)
+    recipes = Recipes().with_options(arguments.epochs, arguments.threads, arguments.seed)
     start, until = day_ms(arguments.start), day_ms(arguments.until)
     found = [s for s in purchase_sessions(load()) if s.past.at_ms < until]
-    state, first, initial = first_version(found, start, recipe)
+    state, first, initial = first_version(found, start, recipes)
     loop = Loop(state, _policies(initial, start + BURN_IN_MS))
     batch_ms = int(arguments.barrier_hours * 3_600_000)
-    _walk(loop, found, (start, batch_ms), (first, recipe))
+    _walk(loop, found, (start, batch_ms), (first, recipes))
     result = report(loop.judged, start)
     result["wall_s"] = round(time.perf_counter() - began, 1)
     result["settings"] = vars(arguments) | {"command": None}
@@ -62,7 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def first_version(
-    found: list[Session], start_ms: int, recipe: Recipe
+    found: list[Session], start_ms: int, recipes: Recipes
 ) -> tuple[ShopState, Scorer, dict[str, RankerWeights]]:
     """State, sequence model and ranker weights as of `start_ms`.
 
@@ -70,7 +71,7 @@ def first_version(
     takes them in by a warm start.
     """
     fresh_ms = start_ms - FRESH_WEEKS * WEEK_MS
-    early = train(found, fresh_ms, recipe)
+    early = train(found, fresh_ms, recipes.first)
     scorer = Scorer(early)
     state = ShopState()
     before = [s for s in found if s.past.at_ms < start_ms]
@@ -80,7 +81,7 @@ def first_version(
         state, [s.past for s in before], fresh_ms, SURFACES, lambda h: scorer.scores([h])[0]
     )
     initial = {s: fit_initial(*rows[s].stacked(), version=f"first-{s}") for s in SURFACES}
-    return state, Scorer(train(found, start_ms, weekly(recipe, 0), early, fresh_ms)), initial
+    return state, Scorer(train(found, start_ms, recipes.step, early, fresh_ms)), initial
 
 
 def _policies(initial: dict[str, RankerWeights], burn_in_end_ms: int) -> list[LearnedPolicy]:
@@ -96,23 +97,21 @@ def _policies(initial: dict[str, RankerWeights], burn_in_end_ms: int) -> list[Le
 
 
 def _walk(
-    loop: Loop, found: list[Session], span: tuple[int, int], model: tuple[Scorer, Recipe]
+    loop: Loop, found: list[Session], span: tuple[int, int], model: tuple[Scorer, Recipes]
 ) -> None:
     start_ms, batch_ms = span
-    frozen, recipe = model
+    frozen, recipes = model
     live, week = frozen, 0
     judged = [s for s in found if s.past.at_ms >= start_ms]
     for batch in in_batches(judged, batch_ms):
         now_ms = batch[0].past.at_ms
         while now_ms >= start_ms + (week + 1) * WEEK_MS + TRAINING_COST_MS:
             week += 1
-            live = _retrained(live, found, start_ms + week * WEEK_MS, (recipe, week))
+            live = _retrained(live, found, start_ms + week * WEEK_MS, recipes.of_week(week))
         histories = [loop.state.history(s.past.visitor_id) for s in loop.asked(batch)]
         loop.step(batch, {"live": live.scores(histories), "frozen": frozen.scores(histories)})
 
 
-def _retrained(
-    live: Scorer, found: list[Session], until_ms: int, recipe: tuple[Recipe, int]
-) -> Scorer:
+def _retrained(live: Scorer, found: list[Session], until_ms: int, recipe: Recipe) -> Scorer:
     fresh_ms = until_ms - FRESH_WEEKS * WEEK_MS
-    return Scorer(train(found, until_ms, weekly(*recipe), live.model, fresh_ms))
+    return Scorer(train(found, until_ms, recipe, live.model, fresh_ms))

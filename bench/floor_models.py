@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from bench.floor_data import Session
 from core.sequence import SequenceScores, SequenceVocabulary
 from trainer.fit import Recipe, SequenceModel, fit
+from trainer.recipes import FIRST, REFIT, WARM
 from trainer.windows import VisitorSessions
 
 FRESH_WEEKS = 4
@@ -54,6 +55,22 @@ def train(
     )
 
 
-def weekly(recipe: Recipe, week: int) -> Recipe:
-    """The recipe of a warm start; the seed differs by week."""
-    return replace(recipe, epochs=2, learning_rate=1e-3, seed=recipe.seed + week)
+@dataclass(frozen=True)
+class Recipes:
+    """The trainer's own recipes: of the first fit, of its step on the weeks after, of each week."""
+
+    first: Recipe = FIRST
+    step: Recipe = REFIT
+    week: Recipe = WARM
+
+    def with_options(self, epochs: int, threads: int, seed: int) -> Recipes:
+        """The same with the first fit's epochs, and with threads and seed for all."""
+        return Recipes(
+            replace(self.first, epochs=epochs, threads=threads, seed=seed),
+            replace(self.step, threads=threads, seed=seed),
+            replace(self.week, threads=threads, seed=seed),
+        )
+
+    def of_week(self, week: int) -> Recipe:
+        """The recipe of a weekly warm start; the seed differs by week."""
+        return replace(self.week, seed=self.week.seed + week)
