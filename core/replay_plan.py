@@ -7,9 +7,11 @@ entries and the arguments, so the same history gives the same requests with the 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import TypeGuard
 
 import msgspec
 
+from core.shop_state import KIND_WEIGHT
 from schemas.events import ShopEvent
 from schemas.ids import derived_id
 from schemas.items import Item
@@ -80,7 +82,8 @@ class Planner:
     """Cuts entries in event-time order into barriers and says before which events to ask.
 
     Asked is before the first event of a kind in `ask_before` of each session whose visitor had an
-    event in an earlier barrier (so that serving can know the visitor). Without sessions a visitor
+    event in an earlier barrier that says something of their taste (so that serving knows them; a
+    refund does not). Without sessions a visitor
     asks once a barrier. A barrier ends early when a visitor met in it would ask again.
     """
 
@@ -100,7 +103,7 @@ class Planner:
 
     def learn(self, entry: Entry) -> None:
         """Takes in an entry before which nothing is asked."""
-        if isinstance(entry, Happened):
+        if _tells(entry):
             self._known.add(entry.event.visitor_id)
 
     def barriers(self, entries: Iterable[Entry], start_ms: int) -> Iterator[Barrier]:
@@ -116,7 +119,7 @@ class Planner:
             if not held:
                 end_ms = (entry.at_ms // self._length_ms + 1) * self._length_ms - 1
             held.append(entry)
-            if isinstance(entry, Happened):
+            if _tells(entry):
                 self._met.add(entry.event.visitor_id)
         if held:
             yield self._close(number, begin_ms, max(end_ms, held[-1].at_ms), held)
@@ -170,3 +173,8 @@ class Planner:
                 for surface in self._surfaces
             },
         )
+
+
+def _tells(entry: Entry) -> TypeGuard[Happened]:
+    """Whether the shop's state learns something of the visitor from this entry."""
+    return isinstance(entry, Happened) and str(entry.event.__struct_config__.tag) in KIND_WEIGHT

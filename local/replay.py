@@ -15,6 +15,7 @@ from itertools import chain
 import msgspec
 
 from adapters import kafka
+from adapters.garbage import collect_seldom
 from core.replay_plan import Ask, Barrier, Entry, Planner
 from core.settings import DAY_MS, HOUR_MS, Settings
 from local.replay_http import HttpAsker
@@ -74,6 +75,7 @@ class Replay:
             BadSettings: the shop already holds events.
             Unavailable: a process did not come along in time; the text names it.
         """
+        collect_seldom()
         self._refuse_used_shop()
         self.waits.processes(max(1, len(self.plan.serving_urls)))
         with self._timed("history"):

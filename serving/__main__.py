@@ -13,6 +13,7 @@ if __name__ == "__main__":
 
 import msgspec
 
+from adapters.garbage import collect_seldom
 from adapters.log import set_up
 from core.settings import Settings, parse
 from schemas.errors import BadSettings, Unavailable
@@ -44,6 +45,7 @@ def _run(settings: Settings, *, is_shadow: bool) -> None:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from serving.app import run_replica, run_shadow
 
+    collect_seldom()
     guard = Guard()
     if is_shadow:
         run_shadow(settings, guard)

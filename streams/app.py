@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import signal
 from collections.abc import AsyncIterator
@@ -13,6 +12,7 @@ import faust
 from faust.app.base import BootStrategy
 
 from adapters import kafka
+from adapters.garbage import collect_seldom
 from adapters.health import counters_text, start_health
 from adapters.home import home_of
 from core.settings import Settings
@@ -62,8 +62,7 @@ class Worker:
             health = start_health(
                 self._settings.http_host, self._settings.http_port, self._ready, self._metrics
             )
-        gc.freeze()
-        gc.set_threshold(50_000, 20, 50)  # records are many, short-lived and hold no cycles
+        collect_seldom()
         try:
             worker.execute_from_commandline()
         except SystemExit as stop:

@@ -33,8 +33,11 @@ from streams.sink_store import Store
 MAX_ROWS = 10_000
 MAX_BYTES = 8_000_000
 MAX_AGE_S = 1.0
+# Storing takes at most this share of the time: under load fewer inserts, each of more rows.
+STORING_SHARE = 1 / 6
+LONGEST_AGE_S = 3.0
 # Longer than a read and a fetch wait: shorter, and rows on their way look like none.
-QUIET_S = 0.25
+QUIET_S = 0.15
 HEARTBEAT_S = 2.0
 REMADE_CHECK_S = 5.0
 # Below Kafka's max.poll.interval: a sink that cannot store leaves before its place is given away.
@@ -48,6 +51,7 @@ class Sink:
         self._feed = feed
         self._store = store
         self._batch = Batch(store.stored)
+        self._wait_s = MAX_AGE_S
         self._stored: dict[Place, int] = {}
         self._flushed_s = self._checked_s = self._came_s = time.monotonic()
         self._barriers: dict[tuple[str, int], Row] = {}
@@ -82,7 +86,7 @@ class Sink:
         if self._batch.rows >= MAX_ROWS or self._batch.size_bytes >= MAX_BYTES:
             return True
         quiet = self._batch.rows > 0 and now_s - self._came_s >= QUIET_S
-        return quiet or now_s - self._flushed_s >= MAX_AGE_S
+        return quiet or now_s - self._flushed_s >= self._wait_s
 
     def _begin(self) -> None:
         self._batch = Batch(self._store.stored)
@@ -92,6 +96,7 @@ class Sink:
 
     def flush(self) -> None:
         """Store the rows in hand, then the positions after them."""
+        began_s = time.monotonic()
         advanced = self._advanced()
         remade = self._remade(advanced)
         self._batch.drop_topics(remade)
@@ -109,6 +114,8 @@ class Sink:
         self._batch = Batch(self._store.stored)
         self._barriers = {}
         self._flushed_s = time.monotonic()
+        took_s = self._flushed_s - began_s
+        self._wait_s = min(max(MAX_AGE_S, took_s / STORING_SHARE), LONGEST_AGE_S)
         gc.collect()
 
     def _advanced(self) -> dict[Place, int]:

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.replay_plan import Happened, Planner
-from schemas.events import EventItem, ItemViewed, PurchaseMade
+from schemas.events import EventItem, ItemViewed, PurchaseMade, RefundMade
 
 MINUTE_MS = 60_000
 HOUR_MS = 60 * MINUTE_MS
@@ -49,6 +49,13 @@ def test_only_known_visitors_ask_one_second_before():
     barriers = list(planner("known").barriers(entries, HOUR_MS))
     assert asked(barriers) == [("known", 10 * HOUR_MS + 4_000)]
     assert set(barriers[0].asks[0].request_ids) == {"home", "discover"}
+
+
+def test_a_visitor_known_by_a_refund_alone_is_not_asked():
+    made = planner()
+    refund = RefundMade(event_id="r", event_time_ms=0, visitor_id="v", transaction_id="t", items=[])
+    made.learn(Happened(0, refund))
+    assert asked(made.barriers([purchase(1, "v", 10 * HOUR_MS)], HOUR_MS)) == []
 
 
 def test_purchases_of_one_session_ask_once_also_across_a_barrier():

@@ -1,0 +1,13 @@
+"""How often the cycle collector runs in processes whose records are many and short-lived."""
+
+import gc
+
+
+def collect_seldom() -> None:
+    """Sets aside what is alive now, and lets the collector look at the rest a hundredth as often.
+
+    Records hold no cycles: walking them found nothing and cost a tenth of a process's time.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
