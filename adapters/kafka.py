@@ -157,19 +157,21 @@ def end_offsets(settings: Settings, client: Consumer, topic: Topic) -> dict[int,
         Unavailable: the broker did not answer.
     """
     name = topic_name(settings, topic)
-    return {number: _end_offset(client, name, number) for number in range(topic.partitions)}
+    return {number: _ends(client, name, number)[1] for number in range(topic.partitions)}
 
 
-def _end_offset(client: Consumer, name: str, number: int) -> int:
+def _ends(client: Consumer, name: str, number: int) -> tuple[int, int]:
+    """The first and the next offset of a partition."""
     deadline = time.monotonic() + ANSWER_WITHIN_S
     while True:
         try:
             place = TopicPartition(name, number)
-            return int(client.get_watermark_offsets(place, timeout=ANSWER_WITHIN_S)[1])
+            low, high = client.get_watermark_offsets(place, timeout=ANSWER_WITHIN_S)
+            return int(low), int(high)
         except KafkaException as error:
             # A topic made a moment ago may have no leader yet.
             if error.args[0].code() not in _PASSING or time.monotonic() > deadline:
-                raise Unavailable(f"end offset of {name}[{number}]: {error}") from error
+                raise Unavailable(f"offsets of {name}[{number}]: {error}") from error
         time.sleep(0.05)
 
 
@@ -182,6 +184,9 @@ class Follower:
         settings: where the broker is and what the topics are called.
         followed: the topics.
         start: next offset by (bare topic name, partition); the beginning where absent.
+
+    Raises:
+        Unavailable: the broker did not say where a partition begins.
     """
 
     def __init__(
@@ -193,11 +198,15 @@ class Follower:
         self._consumer = consumer(settings, None, enable_partition_eof=True)
         self._bare = {topic_name(settings, topic): topic.name for topic in followed}
         begin = start or {}
-        places = [
-            TopicPartition(topic_name(settings, topic), number, begin.get((topic.name, number), -2))
-            for topic in followed
-            for number in range(topic.partitions)
-        ]
+        places = []
+        for topic in followed:
+            name = topic_name(settings, topic)
+            for number in range(topic.partitions):
+                first = begin.get((topic.name, number))
+                if first is None:
+                    # Asked for by its logical name, an offset is looked up half a second later.
+                    first, _ = _ends(self._consumer, name, number)
+                places.append(TopicPartition(name, number, first))
         self._behind = {(place.topic, place.partition) for place in places}
         self._consumer.assign(places)
 
