@@ -18,7 +18,8 @@ from core.features import FEATURE_NAMES
 from core.ranking import RankerWeights
 from core.weight_bounds import bounded as bounded
 
-LEARNING_RATE = 0.02
+LEARNING_RATE = 0.3
+"""Chosen on Online Retail, March to May: 0.02 hardly leaves its start, 0.5 costs recall@10."""
 START_SQUARES = 1.0
 
 Matrix = NDArray[np.float32]

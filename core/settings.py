@@ -41,7 +41,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     metric_window_ms: int = DAY_MS
     # drift and retraining
     false_alarms_per_million: float = 1.0
-    retrain_cooldown_ms: int = 21 * DAY_MS
+    retrain_cooldown_ms: int = 14 * DAY_MS
     retrain_daily_budget: int = 2
     retrain_minimum_labels: int = 400
     retrain_refractory_ms: int = 3 * DAY_MS
@@ -50,7 +50,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     # promotion
     shadow_minimum_n: int = 150
     shadow_margin: float = 0.05
-    shadow_timeout_ms: int = 10 * DAY_MS
+    shadow_timeout_ms: int = 4 * DAY_MS
     control_burn_in_ms: int = 14 * DAY_MS
     # training
     seed: int = 7
