@@ -1,4 +1,4 @@
-"""`shoploop demo`: a year of real orders through the whole loop, then what to try next."""
+"""`shoploop demo`: real orders through the whole loop, then what to try next."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ from local.live_view import make_console
 from local.processes import Ports
 from local.report_view import show_report, write_report
 
-HELP = "Replay a year of a real shop's orders through the whole loop on this machine."
+HELP = "Replay a real shop's orders through the whole loop on this machine."
+TO = "2011-09-19"
+"""As much of the year as two cores replay in two and a half minutes."""
 _ASK = (
     "SELECT policy, count() AS answers, avg(latency_ms) FROM predictions "
     "GROUP BY policy ORDER BY answers DESC"
@@ -33,7 +35,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DATE",
         help="first day with recommendations (%(default)s; earlier data trains the first version)",
     )
-    parser.add_argument("--to", default="2012-01-01", metavar="DATE", help="day to stop before")
+    parser.add_argument(
+        "--to",
+        default=TO,
+        metavar="DATE",
+        help="day to stop before (%(default)s; 2012-01-01 replays the whole year)",
+    )
     parser.add_argument(
         "--pace", type=float, default=0.0, metavar="X", help="event-time seconds a second, 0: all"
     )

@@ -24,7 +24,7 @@ COMMANDS: dict[str, str] = {
     "down": "stop what `up` runs",
     "status": "show processes, consumer lag, live models and the newest metric",
     "query": "ask ClickHouse",
-    "demo": "run the loop on a year of real orders",
+    "demo": "run the loop on a real shop's orders",
     "replay": "run a stored log through the loop",
     "models": "show, promote, roll back or pin model versions",
     "train": "train a model version now",

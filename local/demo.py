@@ -1,4 +1,4 @@
-"""The demo: a year of a real shop's orders through the whole loop on this machine.
+"""The demo: a real shop's orders through the whole loop on this machine.
 
 One caller of the replay: the history is Online Retail, the processes are started afresh in a
 folder of their own and stopped at the end.
