@@ -1,6 +1,7 @@
 """Versions and replicas on a real broker: swaps under load, refusals, late joiners, crashes."""
 
 import threading
+import time
 from pathlib import Path
 
 import httpx
@@ -35,6 +36,14 @@ def _knocking(process: Process, stop: threading.Event, replies: list[httpx.Respo
             replies.append(client.post(f"{process.url}/v1/recommend", json=body))
 
 
+def _another(replies: list[httpx.Response], load: threading.Thread) -> None:
+    """Returns once the load has had one more reply, or has ended."""
+    known, deadline = len(replies), time.monotonic() + 30.0
+    while len(replies) == known and load.is_alive():
+        assert time.monotonic() < deadline, "no reply to the load in 30 s"
+        time.sleep(0.005)
+
+
 def test_swap_under_load_fails_no_request_and_mixes_no_versions(
     kafka_address: str, unique_prefix: str, tmp_path: Path
 ) -> None:
@@ -50,6 +59,7 @@ def test_swap_under_load_fails_no_request_and_mixes_no_versions(
     ):
         load = threading.Thread(target=_knocking, args=(replica, stop, replies))
         load.start()
+        _another(replies, load)
         asked = [shop.ask("first") for _ in range(40)]
         shop.flush()
         shop.point(second)
@@ -59,6 +69,7 @@ def test_swap_under_load_fails_no_request_and_mixes_no_versions(
         asked += [shop.ask("first") for _ in range(40)]
         shop.flush()
         answers = predictions.answers(asked)
+        _another(replies, load)
         stop.set()
         load.join()
         ids = [reply.json()["request_id"] for reply in replies]
