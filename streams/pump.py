@@ -61,15 +61,7 @@ class Pump(Service):
         self._halt = threading.Event()
         self._snapshots = Snapshots(settings, stage.short)
         self._store = self._snapshots.open_store()
-        self.transport = Transport(
-            settings,
-            stage.short,
-            stage.inputs,
-            self._store,
-            self._load,
-            stage.closed,
-            stage.gather_s,
-        )
+        self.transport = Transport(settings, stage, self._store, self._load)
         self._thread = threading.Thread(target=self._run, name=stage.process, daemon=True)
         self._worked_ms = self._committed_ms = 0
         self.is_ready = False

@@ -20,7 +20,10 @@ class Record(Protocol):
 
 
 class Stage(Protocol):
-    """A stage of the worker. `load` after each rebalance, then `step` batch by batch."""
+    """A stage of the worker. `load` after each rebalance, then `step` batch by batch.
+
+    `gather_s` is how long the rest of a batch may take to come after its first record.
+    """
 
     process: str
     short: str

@@ -13,7 +13,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 from adapters import kafka
 from core.settings import Settings
 from schemas.errors import Unavailable
-from schemas.topics import Topic
+from streams.stage import Stage
 from streams.standing import Standing, read, written
 from streams.store import Out, Place, Store
 
@@ -27,31 +27,24 @@ class Transport:
 
     Args:
         settings: where the broker is.
-        short: the stage's short group name, also the tail of its transactional id.
-        inputs: what it reads.
+        stage: whose it is; its short name is the group's and the tail of the transactional id.
         store: its memory on this machine.
         on_change: called with the assigned partitions after each rebalance.
-        closed: how far event time is closed on each partition, for the next owner.
-        gather_s: how long the rest of a batch may take to come after its first record.
     """
 
     def __init__(
         self,
         settings: Settings,
-        short: str,
-        inputs: Sequence[Topic],
+        stage: Stage,
         store: Store,
         on_change: Callable[[list[int]], None],
-        closed: Callable[[], dict[int, int]],
-        gather_s: float = 0.0,
     ) -> None:
-        self._gather_s = gather_s
+        self._stage = stage
         self._store = store
         self._on_change = on_change
-        self._closed = closed
-        self._topics = [kafka.topic_name(settings, topic) for topic in inputs]
+        self._topics = [kafka.topic_name(settings, topic) for topic in stage.inputs]
         self._worker = worker = settings.name or "streams"
-        group = kafka.group_name(settings, short)
+        group = kafka.group_name(settings, stage.short)
         # A batch's records go out together, at the latest with the commit.
         self._producer = kafka.producer(settings, transactional_id=f"{group}.{worker}", linger_ms=5)
         self._consumer = kafka.consumer(settings, group, enable_partition_eof=True)
@@ -104,7 +97,7 @@ class Transport:
             return held
         first = self._consumer.poll(timeout_s)
         batch = (
-            [first, *self._consumer.consume(MOST_RECORDS - 1, timeout=self._gather_s)]
+            [first, *self._consumer.consume(MOST_RECORDS - 1, timeout=self._stage.gather_s)]
             if first is not None
             else []
         )
@@ -181,7 +174,7 @@ class Transport:
         if not self._begun:
             self._open(outs)
         self._begun = False
-        closed = self._closed()
+        closed = self._stage.closed()
         places = [
             TopicPartition(topic, number, following, metadata=self._standing(closed, number))
             for (topic, number), following in self.offsets.items()

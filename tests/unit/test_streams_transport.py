@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -65,7 +66,10 @@ class Scripted:
 def transport(tmp_path: Path) -> Transport:
     settings = Settings(kafka="127.0.0.1:1", home=str(tmp_path))
     store = Store(tmp_path / "store")
-    return Transport(settings, "streams.visitors", (topics.EVENTS,), store, print, dict)
+    stage: Any = SimpleNamespace(
+        short="streams.visitors", inputs=(topics.EVENTS,), closed=dict, gather_s=0.0
+    )
+    return Transport(settings, stage, store, print)
 
 
 def given(transport: Transport) -> list[tuple[int, int, bool]]:
