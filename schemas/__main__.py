@@ -1,4 +1,4 @@
-"""Writes the JSON Schema goldens, or checks them: `python -m schemas [--check]`."""
+"""Writes the JSON Schema and AsyncAPI goldens, or checks them: `python -m schemas [--check]`."""
 
 import argparse
 import sys

@@ -13,6 +13,8 @@ _encoder = msgspec.json.Encoder()
 REASON_HEADER = "shoploop_reason"
 MESSAGE_HEADER = "shoploop_message"
 ORIGIN_HEADER = "shoploop_origin"
+REPLAY_HEADER = "shoploop_replay_of"
+"""On a record sent again: the dead letter it was, as topic[partition]@offset."""
 
 
 class Decoder:

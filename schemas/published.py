@@ -1,21 +1,23 @@
-"""The JSON Schema documents that are published for every topic's record and for the manifest."""
+"""What is published: a JSON Schema for every topic's record and the manifest, and the AsyncAPI."""
 
 import json
 from typing import Any
 
 import msgspec
 
+from schemas.asyncapi import FILE, asyncapi_text
 from schemas.models import Manifest
 from schemas.topics import ALL
 
 
 def golden_documents() -> dict[str, str]:
-    """File name → JSON Schema text, one per topic that has a record, and the manifest's."""
+    """File name → text: one JSON Schema per topic that has a record, the manifest's, AsyncAPI's."""
     records: dict[str, Any] = {
         topic.name: topic.record for topic in ALL if topic.record is not None
     }
     records["manifest"] = Manifest
-    return {f"{name}.json": _document(name, record) for name, record in records.items()}
+    schemas = {f"{name}.json": _document(name, record) for name, record in records.items()}
+    return {**schemas, FILE: asyncapi_text()}
 
 
 def _document(name: str, record: Any) -> str:
