@@ -114,6 +114,7 @@ _ORDER: dict[str, tuple[str, ...]] = {
     "weights": ("task", "surface", "role", "event_time_ms"),
     "alerts": ("alert_id", "event_time_ms"),
     "erasures": ("visitor_id", "requested_at_ms"),
+    "resent": ("letter", "sent_at_ms"),
 }
 
 

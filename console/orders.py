@@ -54,7 +54,7 @@ def order_of(task: str, action: Any, version: str | None, reason: str) -> Order:
         event_time_ms=wall_ms(),
         model_version=version,
         reason=reason,
-        by=_user(),
+        by=user(),
     )
 
 
@@ -80,7 +80,8 @@ def give(settings: Settings, order: Order) -> None:
         raise Unavailable(f"the order was not written to Kafka at {settings.kafka}: {reason}")
 
 
-def _user() -> str:
+def user() -> str:
+    """Who is at this terminal, as far as the machine knows."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):

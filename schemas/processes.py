@@ -113,9 +113,10 @@ PROCESSES: tuple[Process, ...] = (
     Process(
         name="console",
         summary="what an operator types",
-        receives=(topics.MODELS, topics.MODEL_LOG, *topics.DEAD_LETTERS),
+        receives=(topics.MODELS, topics.MODEL_LOG, topics.RESENT, *topics.DEAD_LETTERS),
         sends=(
             topics.COMMANDS,
+            topics.RESENT,
             *(topics.BY_NAME[str(each.refused_from)] for each in topics.DEAD_LETTERS),
         ),
     ),

@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from schemas import events, items, metrics, models, outcomes, predictions, watermarks
+from schemas import events, items, metrics, models, outcomes, predictions, resent, watermarks
 
 DAY_MS = 86_400_000
 VISITOR_PARTITIONS = 2
@@ -63,6 +63,7 @@ COMMANDS = Topic(name="commands", key="task", record=models.Command, retention_m
 WEIGHTS = Topic(name="weights", key="task/surface/role", record=models.Weights, cleanup="compact")
 ALERTS = Topic(name="alerts", key="alert_id", record=metrics.Alert, cleanup="compact")
 ERASURES = Topic(name="erasures", key="visitor_id", record=models.Erasure, cleanup="compact")
+RESENT = Topic(name="resent", key="letter", record=resent.Resent, cleanup="compact")
 PROGRESS = Topic(name="progress", key="process", record=watermarks.Progress, retention_ms=DAY_MS)
 
 _PLAIN = (
@@ -82,6 +83,7 @@ _PLAIN = (
     WEIGHTS,
     ALERTS,
     ERASURES,
+    RESENT,
     PROGRESS,
 )
 

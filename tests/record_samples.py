@@ -21,6 +21,7 @@ from schemas.models import (
 )
 from schemas.outcomes import Outcome, SlotLabel
 from schemas.predictions import Context, Prediction, RecommendRequest, Slot
+from schemas.resent import Resent
 from schemas.topics import Topic
 from schemas.watermarks import Watermark
 
@@ -209,6 +210,16 @@ _OTHERS: dict[Topic, list[Any]] = {
         )
     ],
     topics.ERASURES: [Erasure(visitor_id="v1", requested_at_ms=AT_MS)],
+    topics.RESENT: [
+        Resent(
+            letter="shoploop.events.dlq.v1[0]@7",
+            topic="events",
+            reason="malformed",
+            sent_at_ms=AT_MS,
+            edited=True,
+            by="me",
+        )
+    ],
 }
 RECORDS: dict[Topic, list[Any]] = {
     topics.EVENTS_VALID: [

@@ -21,6 +21,7 @@ FROM (
     SELECT 'predictions' AS place, _topic, _topic_id, _partition, _offset FROM predictions UNION ALL
     SELECT 'quarantine' AS place, _topic, _topic_id, _partition, _offset FROM quarantine UNION ALL
     SELECT 'requests' AS place, _topic, _topic_id, _partition, _offset FROM requests UNION ALL
+    SELECT 'resent' AS place, _topic, _topic_id, _partition, _offset FROM resent UNION ALL
     SELECT 'retrain' AS place, _topic, _topic_id, _partition, _offset FROM retrain UNION ALL
     SELECT 'watermarks' AS place, _topic, _topic_id, _partition, _offset FROM watermarks UNION ALL
     SELECT 'weights' AS place, _topic, _topic_id, _partition, _offset FROM weights
