@@ -86,7 +86,7 @@ def auc_interval(auc: float, positives: int, negatives: int) -> tuple[float, flo
     return max(0.0, auc - half), min(1.0, auc + half)
 
 
-def mixture_scale(planned_n: int, alpha: float = 0.05) -> float:
+def mixture_scale(planned_n: float, alpha: float = 0.05) -> float:
     """The ρ (per unit variance) that makes the confidence sequence tightest near `planned_n`.
 
     ρ = n / (2 ln(1/α) + ln(1 + 2 ln(1/α))), the closed form near the optimum of
@@ -100,7 +100,7 @@ def mixture_scale(planned_n: int, alpha: float = 0.05) -> float:
 
 
 def confidence_sequence(
-    total: float, squares: float, n: int, planned_n: int = 400, alpha: float = 0.05
+    total: float, squares: float, n: float, planned_n: float = 400, alpha: float = 0.05
 ) -> tuple[float, float]:
     """Bounds of a mean that hold at every n at once, so they may be looked at after each value.
 
@@ -124,7 +124,7 @@ def confidence_sequence(
     return mean - half, mean + half
 
 
-def msprt(total: float, n: int, variance: float, tau2: float) -> float:
+def msprt(total: float, n: float, variance: float, tau2: float) -> float:
     """Always-valid p-value of "the mean is 0" after n values (its running minimum is the test's).
 
     Λ = √(σ²/(σ²+nτ²)) · exp(τ² S² / (2σ²(σ²+nτ²))), p = min(1, 1/Λ), with a N(0, τ²) mixture.

@@ -54,7 +54,7 @@ class Tally(msgspec.Struct):
         """Mean difference of hit rates, 0 before the first pair."""
         return self.total / self.n if self.n else 0.0
 
-    def bounds(self, planned_n: int, alpha: float = 0.05) -> tuple[float, float]:
+    def bounds(self, planned_n: float, alpha: float = 0.05) -> tuple[float, float]:
         """Bounds of the mean difference that may be looked at after every pair."""
         return confidence_sequence(self.total, self.squares, self.n, planned_n, alpha)
 

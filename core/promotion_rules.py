@@ -1,6 +1,6 @@
-"""The rules of promotion as functions of counts: shadow verdict, canary plan, champion's guard.
+"""The rule of the shadow as a function of counts, and what the operator set.
 
-Differences are hit rates at 10, challenger (or control) less champion, on the same requests.
+Differences are hit rates at 10, challenger less champion, on the same requests.
 """
 
 from __future__ import annotations
@@ -11,16 +11,14 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
-from core.intervals import split_sample_size
 from core.pairs import Tally
 from core.settings import DAY_MS
 
-CANARY_STEPS = (1, 5, 25, 50)
-CANARY_WITHIN_MS = 7 * DAY_MS
 LEAST_PAIRED_SHARE = 0.8
 MOST_ADDED_DEGRADED = 0.02
 FEWEST_PAIRS = 20
-GUARD_ALPHA = 0.01
+REJECT_ALPHA = 0.05
+"""A worse challenger is turned away at this level whatever its number: that promotes nothing."""
 
 
 class Rules(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,6 +28,8 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     minimum_n: int
     timeout_ms: int
     surfaces: tuple[str, ...]
+    canary_within_ms: int = 7 * DAY_MS
+    latency_budget_ms: float = 1_000.0
 
 
 class Verdict(NamedTuple):
@@ -41,12 +41,17 @@ class Verdict(NamedTuple):
 
 
 def judge_shadow(
-    rules: Rules, tallies: Mapping[str, Tally], answered: Mapping[str, int], waited_ms: int
+    rules: Rules,
+    tallies: Mapping[str, Tally],
+    answered: Mapping[str, int],
+    waited_ms: int,
+    alpha: float = 0.05,
 ) -> Verdict:
     """The challenger's verdict from paired answers; every look is allowed.
 
-    Rejected once an upper bound is below zero; promoted once every used surface is non-inferior
-    within the margin; at the timeout by the point estimates, and the reason says so.
+    `alpha` is this candidate's share of the budget, for the lower bounds. Rejected once an upper
+    bound is below zero; promoted once every used surface is non-inferior within the margin; at the
+    timeout by the point estimates, and the reason says so.
 
     >>> rules = Rules(margin=0.05, minimum_n=150, timeout_ms=10, surfaces=("home",))
     >>> equal = Tally(n=200, total=0.0, squares=20.0, champion_hits=140)
@@ -56,7 +61,7 @@ def judge_shadow(
     'promote'
     """
     used = [name for name in rules.surfaces if answered.get(name, 0)]
-    evidence = _evidence(rules, used, tallies, waited_ms)
+    evidence = _evidence(rules, used, tallies, waited_ms, alpha)
     worse = [n for n in used if _judged(tallies, n, rules) and evidence[f"{n}_high"] < 0]
     if worse:
         return Verdict("reject", f"worse than the champion on {' and '.join(worse)}", evidence)
@@ -70,51 +75,6 @@ def judge_shadow(
     if not late:
         return Verdict("wait", "", evidence)
     return _at_timeout(rules, used, tallies, evidence)
-
-
-def canary_plan(
-    rules: Rules, tallies: Mapping[str, Tally], answered: Mapping[str, int], waited_ms: int
-) -> tuple[str, dict[str, float]]:
-    """Why the split steps are skipped, and how many days of this traffic each would take.
-
-    >>> rules = Rules(margin=0.05, minimum_n=150, timeout_ms=10, surfaces=("home",))
-    >>> tally = Tally(n=300, champion_hits=210)
-    >>> reason, days = canary_plan(rules, {"home": tally}, {"home": 300}, 6 * DAY_MS)
-    >>> round(days["canary_1_days"])
-    2078
-    """
-    pace = {n: answered.get(n, 0) / max(waited_ms / DAY_MS, 1e-9) for n in rules.surfaces}
-    slowest, evidence = 0.0, {}
-    for percent in CANARY_STEPS:
-        days = [
-            _needed(tallies[n], rules.margin) / max(pace[n] * percent / 100, 1e-9)
-            for n in rules.surfaces
-            if n in tallies and tallies[n].n
-        ]
-        evidence[f"canary_{percent}_days"] = max(days, default=0.0)
-        slowest += evidence[f"canary_{percent}_days"]
-    evidence["canary_days"] = slowest
-    within = CANARY_WITHIN_MS / DAY_MS
-    if slowest > within:
-        return (
-            f"skipped: traffic cannot judge 1→5→25→50 % within {within:g} days, it would take "
-            f"{slowest:.0f}",
-            evidence,
-        )
-    return f"skipped: judged on the same requests; a split would take {slowest:.1f} days", evidence
-
-
-def champion_breached(rules: Rules, tallies: Mapping[str, Tally]) -> Verdict | None:
-    """A verdict when the control is surely better than the champion on some surface."""
-    for name in rules.surfaces:
-        tally = tallies.get(name)
-        if tally is None or tally.n < rules.minimum_n:
-            continue
-        low, high = tally.bounds(4 * rules.minimum_n, GUARD_ALPHA)
-        if low > 0:
-            evidence = {"n": float(tally.n), "low": low, "high": high, "mean": tally.mean}
-            return Verdict("reject", f"the frozen control is better on {name}", evidence)
-    return None
 
 
 def _at_timeout(
@@ -147,12 +107,13 @@ def _broken(used: list[str], tallies: Mapping[str, Tally], answered: Mapping[str
 
 
 def _evidence(
-    rules: Rules, used: list[str], tallies: Mapping[str, Tally], waited_ms: int
+    rules: Rules, used: list[str], tallies: Mapping[str, Tally], waited_ms: int, alpha: float
 ) -> dict[str, float]:
     evidence = {"days": waited_ms / DAY_MS}
     for name in used:
         tally = tallies.get(name, Tally())
-        low, high = tally.bounds(4 * rules.minimum_n)
+        low, _ = tally.bounds(4 * rules.minimum_n, alpha)
+        _, high = tally.bounds(4 * rules.minimum_n, REJECT_ALPHA)
         evidence |= {
             f"{name}_n": float(tally.n),
             f"{name}_mean": tally.mean,
@@ -164,8 +125,3 @@ def _evidence(
 
 def _judged(tallies: Mapping[str, Tally], name: str, rules: Rules) -> bool:
     return name in tallies and tallies[name].n >= rules.minimum_n
-
-
-def _needed(tally: Tally, margin: float) -> int:
-    rate = tally.champion_hits / tally.n
-    return split_sample_size(min(max(rate, 0.01), 0.99), margin)

@@ -52,6 +52,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     shadow_margin: float = 0.05
     shadow_timeout_ms: int = 4 * DAY_MS
     control_burn_in_ms: int = 14 * DAY_MS
+    canary_within_ms: int = 7 * DAY_MS
+    latency_budget_ms: int = 1_000
+    promotion_alpha: float = 0.05
+    promotion_alpha_period_ms: int = 28 * DAY_MS
     # training
     seed: int = 7
     threads: int = 1

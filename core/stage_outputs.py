@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from core.canary import canary_of
 from schemas import topics
 from schemas.models import ModelPointer, Weights
 from schemas.topics import Topic
@@ -21,13 +22,14 @@ _TOPICS = {
 
 
 class StageOutputs(msgspec.Struct, frozen=True):
-    """What one close has to say; the four last are for `Progress`."""
+    """What one close has to say; the five last are for `Progress`."""
 
     records: list[Output]
     live: dict[str, str]
     challenger: dict[str, str]
     weights: dict[str, str]
     in_flight: list[str]
+    canary: dict[str, str] = {}
 
 
 def outputs(
@@ -46,6 +48,7 @@ def outputs(
         challenger={task: pointer.challenger} if pointer.challenger else {},
         weights=weights,
         in_flight=in_flight,
+        canary=canary_of(pointer),
     )
 
 

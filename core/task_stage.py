@@ -140,9 +140,11 @@ class TaskStage:
     def _judged(self, judged: JudgedList) -> None:
         verdict = verdict_of(judged)
         self._metrics.step(judged, verdict)
+        hit = None if verdict is None else verdict.hr10 > 0
+        if judged.policy == LOOP:
+            self._decider.served(judged, hit)
         if judged.age != "final" or judged.policy not in _PAIRED:
             return
-        hit = None if verdict is None else verdict.hr10 > 0
         if judged.policy == LOOP and judged.arm in _LEARNED_ARMS:
             self._policy.state.labels += 1
             self._learning.learn(judged)

@@ -143,7 +143,8 @@ Command = Publish | Order
 class ModelPointer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What serving obeys: topic `models`, key = task. Written by the decider alone.
 
-    `control` is the frozen first champion; `challenger` is scored in shadow.
+    `control` is the frozen first champion; `challenger` is scored in shadow. `canary` answers
+    `canary_percent` of the visitors, by a hash of visitor and version; the champion the others.
     """
 
     task: Id
@@ -156,6 +157,8 @@ class ModelPointer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     pinned: bool = False
     manifest_sha256: dict[str, str] = {}
     announced_wall_ms: int = 0
+    canary: str | None = None
+    canary_percent: int = 0
 
 
 class ModelLog(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

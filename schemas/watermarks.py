@@ -26,7 +26,8 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     `process` is its stable name (serving-1, shadow, streams.visitors, streams.tasks, sink, ...).
     `watermark_ms` is closed on all its partitions. `live` maps task to the model version in use,
     `challenger` likewise, `weights` maps "task/surface" to the weights version in use (tasks:
-    published last). `in_flight` are retrain ids accepted and not finished.
+    published last), `canary` maps task to the version and share under way ("v2 5%").
+    `in_flight` are retrain ids accepted and not finished.
     """
 
     process: str
@@ -39,3 +40,4 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     weights: dict[str, str] = {}
     in_flight: list[str] = []
     ready: bool = True
+    canary: dict[str, str] = {}
