@@ -20,6 +20,7 @@ from schemas.watermarks import Watermark
 _FEW_VALUES = frozenset(
     {
         "arm",
+        "canary",
         "category",
         "challenger",
         "champion",

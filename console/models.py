@@ -131,7 +131,7 @@ def role_of(version: str, pointer: ModelPointer | None) -> str:
     """
     if pointer is None:
         return "-"
-    roles = ("champion", "challenger", "control", "previous")
+    roles = ("champion", "challenger", "canary", "control", "previous")
     held = [role for role in roles if getattr(pointer, role) == version]
     if "champion" in held and pointer.pinned:
         held.append("pinned")

@@ -91,8 +91,10 @@ def _show_kafka(console: Console, settings: Settings) -> None:
         console.print("no model version is live yet")
     for pointer in pointers:
         challenger = f", challenger {pointer.challenger}" if pointer.challenger else ""
+        canary = f", canary at {pointer.canary_percent} %" if pointer.canary else ""
         pinned = ", pinned" if pointer.pinned else ""
-        console.print(f"{pointer.task}: champion {pointer.champion or 'none'}{challenger}{pinned}")
+        champion = pointer.champion or "none"
+        console.print(f"{pointer.task}: champion {champion}{challenger}{canary}{pinned}")
 
 
 def _show_metric_age(console: Console, settings: Settings) -> None:

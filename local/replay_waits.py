@@ -155,7 +155,7 @@ class Waits:
 def _differs(follower: Progress, tasks: Progress, event_time_ms: int) -> str:
     if follower.watermark_ms < event_time_ms:
         return f"has not closed event time {event_time_ms}"
-    for what in ("live", "challenger", "weights"):
+    for what in ("live", "challenger", "canary", "weights"):
         mine, theirs = getattr(follower, what), getattr(tasks, what)
         if mine != theirs:
             return f"has other {what} ({mine}) than {TASKS} says ({theirs})"

@@ -43,6 +43,16 @@ class Moment:
 
 
 @dataclass(frozen=True)
+class _Heard:
+    """Who answers one request, in which arm, and what its model says, or why it says nothing."""
+
+    version: LoadedVersion | None
+    arm: Arm
+    sequence: SequenceScores | None
+    degraded: str | None
+
+
+@dataclass(frozen=True)
 class Ranking:
     """An ordered list with what is logged about it."""
 
@@ -58,16 +68,17 @@ def answer(
 ) -> list[Prediction]:
     """One answer per request, in order; a repeated request id gets the same prediction id."""
     histories = [state.history(request.visitor_id, HISTORY_LENGTH) for request in batch]
-    sequences, degraded = _sequences(engine.champion, histories)
     answers = []
-    for request, history, sequence in zip(batch, histories, sequences, strict=True):
+    for request, history, heard in zip(
+        batch, histories, _heard(engine, batch, histories), strict=True
+    ):
         ground = ground_of(state, _ask(request, moment))
-        if sequence is None or engine.champion is None:
-            ranking = _popular(ground, degraded)
+        if heard.sequence is None or heard.version is None:
+            ranking = _popular(ground, heard.degraded)
         else:
-            weights = engine.live_weights(engine.champion, request.surface)
-            ranking = _ranked(ground, sequence, weights, request.request_id)
-        version = engine.champion.version if engine.champion is not None else ""
+            weights = engine.live_weights(heard.version, request.surface)
+            ranking = _ranked(ground, heard, weights, request.request_id)
+        version = heard.version.version if heard.version is not None else ""
         answers.append(_prediction(state, request, history, ranking, version, moment))
     return answers
 
@@ -97,6 +108,21 @@ def _ask(request: RecommendRequest, moment: Moment) -> Ask:
     )
 
 
+def _heard(
+    engine: Engine, batch: Sequence[RecommendRequest], histories: list[list[str]]
+) -> list[_Heard]:
+    """What the model says of each request: one pass for the champion's, one for the canary's."""
+    routes = [engine.answers(request.visitor_id) for request in batch]
+    heard: dict[int, _Heard] = {}
+    for arm in dict.fromkeys(arm for _, arm in routes):
+        mine = [place for place, (_, by) in enumerate(routes) if by == arm]
+        version = routes[mine[0]][0]
+        sequences, degraded = _sequences(version, [histories[place] for place in mine])
+        for place, sequence in zip(mine, sequences, strict=True):
+            heard[place] = _Heard(version, arm, sequence, degraded)
+    return [heard[place] for place in range(len(batch))]
+
+
 def _sequences(
     version: LoadedVersion | None, histories: list[list[str]]
 ) -> tuple[list[SequenceScores] | list[None], str | None]:
@@ -110,11 +136,9 @@ def _sequences(
         return [None] * len(histories), MODEL_FAILED
 
 
-def _ranked(
-    ground: Ground, sequence: SequenceScores, weights: RankerWeights, request_id: str
-) -> Ranking:
+def _ranked(ground: Ground, heard: _Heard, weights: RankerWeights, request_id: str) -> Ranking:
     k = ground.ask.k
-    (candidates,) = gather_each(ground, [sequence])
+    (candidates,) = gather_each(ground, [heard.sequence])
     order = ranked(candidates, weights)
     rest = order.considered(k)
     if is_explored(request_id) and len(candidates.item_ids) > k:
@@ -122,7 +146,7 @@ def _ranked(
         shown = order.explored(k, np.random.default_rng(_draw("explore" + request_id)))
         rest = [slot for slot in rest if slot.item_id != shown[-1].item_id]
     else:
-        arm, shown = "champion", order.best(k)
+        arm, shown = heard.arm, order.best(k)
     if len(shown) < k:
         # Items that no source brought have no features, so the whole answer is not learned from.
         shown, rest = _completed(ground, shown), []

@@ -24,7 +24,7 @@ from serving.requests import Desk, RequestLoop
 from serving.shadow import PROCESS, ShadowLoop
 from serving.snapshot import SnapshotFile
 from serving.state import Live
-from serving.versions import SHADOW_ROLES, Library, Versions
+from serving.versions import REPLICA_ROLES, SHADOW_ROLES, Library, Versions
 from serving.web import Front, app
 
 log = logging.getLogger(__name__)
@@ -77,7 +77,7 @@ class Parts:
 
 def run_replica(settings: Settings, guard: Guard) -> None:
     """Answers over Kafka and HTTP until the guard stops it."""
-    parts = Parts(settings, settings.name, ("champion",), guard, eager=True)
+    parts = Parts(settings, settings.name, REPLICA_ROLES, guard, eager=True)
     desk = Desk(settings, parts.process, parts.live, parts.outbox)
     loop = RequestLoop(settings, desk, parts.outbox, parts.metrics)
     intake = EventIntake(settings, parts.process, parts.outbox)

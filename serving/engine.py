@@ -9,10 +9,12 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from adapters.onnx import LoadedVersion
+from core.canary import in_canary
 from core.features import FEATURE_NAMES, feature_schema_hash
 from core.ranking import RankerWeights
 from core.weight_bounds import bounded
 from schemas.models import ModelPointer, Weights
+from schemas.predictions import Arm
 
 _PROBE = np.eye(len(FEATURE_NAMES), dtype=np.float32)
 DEFAULT_SURFACE = "home"
@@ -25,9 +27,19 @@ class Engine:
     champion: LoadedVersion | None = None
     challenger: LoadedVersion | None = None
     control: LoadedVersion | None = None
+    canary: LoadedVersion | None = None
     pointer: ModelPointer | None = None
     live: Mapping[str, RankerWeights] = field(default_factory=dict)
     frozen: Mapping[str, RankerWeights] = field(default_factory=dict)
+
+    def answers(self, visitor_id: str) -> tuple[LoadedVersion | None, Arm]:
+        """The version that answers this visitor, and its arm; the champion until a canary loads."""
+        canary, pointer = self.canary, self.pointer
+        if canary is None or pointer is None or canary.version != pointer.canary:
+            return self.champion, "champion"
+        if in_canary(visitor_id, canary.version, pointer.canary_percent):
+            return canary, "canary"
+        return self.champion, "champion"
 
     def live_weights(self, version: LoadedVersion, surface: str) -> RankerWeights:
         """The newest good weights of the surface, else those the version shipped with."""

@@ -7,6 +7,7 @@ import msgspec
 
 from adapters.clock import wall_ms
 from adapters.kafka import topic_name
+from core.canary import canary_of
 from core.settings import Settings
 from schemas import topics
 from schemas.codec import encode
@@ -55,7 +56,16 @@ class Reporter:
             challenger=self._challenger(engine),
             weights={f"{self._task}/{name}": w.version for name, w in engine.live.items()},
             ready=ready,
+            canary=self._canary(engine),
         )
+
+    def _canary(self, engine: Engine) -> dict[str, str]:
+        """The canary and its share, once this process is able to answer with it."""
+        if engine.pointer is None or engine.pointer.task != self._task:
+            return {}
+        loaded = engine.canary.version if engine.canary is not None else None
+        held = self._live.versions.holds("canary")
+        return {} if held and loaded != engine.pointer.canary else canary_of(engine.pointer)
 
     def _challenger(self, engine: Engine) -> dict[str, str]:
         """The challenger in use, or, where none is held, the one the pointer names."""

@@ -29,6 +29,7 @@ from serving.guard import Guard
 KEPT_LOADED = 4
 RETRY_S = 0.5
 WARM_UP_BATCHES = (1, 10)
+REPLICA_ROLES = ("champion", "canary")
 SHADOW_ROLES = ("champion", "challenger", "control")
 
 log = logging.getLogger(__name__)
@@ -183,6 +184,7 @@ class Versions:
                 champion=held.get("champion"),
                 challenger=held.get("challenger"),
                 control=held.get("control"),
+                canary=held.get("canary"),
             )
         champion = self.engine.champion
         if champion is not None and champion is not former.champion:

@@ -55,6 +55,7 @@ class Standing(msgspec.Struct, frozen=True, array_like=True):
     challenger: dict[str, str] = {}
     weights: dict[str, str] = {}
     in_flight: list[str] = []
+    canary: dict[str, str] = {}
 
 
 _entry = msgspec.msgpack.Decoder(Entry).decode
@@ -210,7 +211,7 @@ class TaskRoom:
         self._closed_wall_ms = wall_ms
         outputs = self._stage.close(watermark_ms, wall_ms)
         self._standing = Standing(
-            outputs.live, outputs.challenger, outputs.weights, outputs.in_flight
+            outputs.live, outputs.challenger, outputs.weights, outputs.in_flight, outputs.canary
         )
         self._changes.put((_OWNER, _STANDING, ""), _pack(self._standing))
         for topic, key, said in outputs.records:
@@ -235,6 +236,7 @@ class TaskRoom:
             challenger=standing.challenger,
             weights=standing.weights,
             in_flight=standing.in_flight,
+            canary=standing.canary,
         )
         self._out(topics.PROGRESS, self.process.encode(), encode(progress))
 

@@ -166,6 +166,8 @@ _OTHERS: dict[Topic, list[Any]] = {
             event_time_ms=AT_MS,
             champion="m1",
             manifest_sha256={"m1": "00"},
+            canary="m2",
+            canary_percent=5,
         )
     ],
     topics.MODEL_LOG: [

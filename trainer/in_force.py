@@ -49,7 +49,8 @@ def named_versions(settings: Settings, task: str) -> set[str]:
     named: set[str] = set()
     for pointer in _records(settings, topics.MODELS):
         if isinstance(pointer, ModelPointer) and pointer.task == task:
-            versions = (pointer.champion, pointer.challenger, pointer.control, pointer.previous)
+            roles = ("champion", "challenger", "canary", "control", "previous")
+            versions = [getattr(pointer, role) for role in roles]
             named = {version for version in versions if version} | set(pointer.manifest_sha256)
     return named
 

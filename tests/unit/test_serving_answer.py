@@ -10,11 +10,12 @@ from version_factory import ITEMS, Version
 
 from adapters.artefacts import ArtefactStore
 from adapters.onnx import LoadedVersion, load_version
+from core.canary import in_canary
 from core.candidates import Ask, ground_of
 from core.features import FEATURE_NAMES, feature_schema_hash
 from core.shop_state import ShopState
 from schemas.codec import encode
-from schemas.models import Weights
+from schemas.models import ModelPointer, Weights
 from schemas.predictions import BASELINES, Prediction, RecommendRequest
 from serving.answer import MODEL_FAILED, NO_MODEL, Moment, answer, filled, is_explored
 from serving.derive import ServedAnswer, derive
@@ -131,6 +132,46 @@ def test_a_model_that_fails_costs_its_answer_nothing_but_quality(champion: Loade
 class _Broken:
     def logits(self, tokens: object) -> object:
         raise ValueError(f"no logits for {type(tokens).__name__}")
+
+
+def _with_canary(champion: LoadedVersion, percent: int) -> Engine:
+    pointer = ModelPointer(
+        task="recommend", sequence=2, event_time_ms=0, champion=champion.version, canary="next",
+        canary_percent=percent,
+    )  # fmt: skip
+    return Engine(champion=champion, canary=replace(champion, version="next"), pointer=pointer)
+
+
+def test_the_canary_answers_its_visitors_and_the_champion_the_others(
+    champion: LoadedVersion,
+) -> None:
+    batch = [_ask(f"q{number}", f"u{number}") for number in range(60)]
+    given = answer(_state(), _with_canary(champion, 25), batch, MOMENT)
+    for request, prediction in zip(batch, given, strict=True):
+        inside = in_canary(request.visitor_id, "next", 25)
+        assert prediction.model_version == ("next" if inside else champion.version)
+        assert prediction.arm in {"canary" if inside else "champion", "explore"}
+    assert {prediction.arm for prediction in given} >= {"canary", "champion"}
+
+
+def test_a_canary_that_fails_degrades_its_own_answers_alone(champion: LoadedVersion) -> None:
+    engine = _with_canary(champion, 50)
+    engine = replace(engine, canary=replace(champion, version="next", graph=_Broken()))
+    batch = [_ask(f"q{number}", f"u{number}") for number in range(60)]
+    for request, prediction in zip(batch, answer(_state(), engine, batch, MOMENT), strict=True):
+        inside = in_canary(request.visitor_id, "next", 50)
+        assert (prediction.degraded == MODEL_FAILED) == inside
+
+
+@pytest.mark.parametrize("named", [None, "another"])
+def test_a_canary_that_the_pointer_does_not_name_answers_nobody(
+    champion: LoadedVersion, named: str | None
+) -> None:
+    engine = _with_canary(champion, 100)
+    assert engine.pointer is not None
+    pointer = msgspec.structs.replace(engine.pointer, canary=named)
+    given = _one(_state(), replace(engine, pointer=pointer), _ask())
+    assert (given.arm, given.model_version) == ("champion", champion.version)
 
 
 def test_unavailable_items_are_never_shown(champion: LoadedVersion) -> None:
