@@ -8,14 +8,14 @@ were served are followed at the early ages; derived ones get three figures when 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
-from river.metrics import RollingROCAUC
 
 from core.intervals import auc_interval
 from core.judgement import Judgement, judge, target
 from core.metric_cells import Cell, Figure, probability, quality, response, service
+from core.rolling_auc import RollingAuc
 from core.settings import HOUR_MS, Settings
 from schemas.ids import derived_id
 from schemas.metrics import Metric
@@ -23,7 +23,6 @@ from schemas.outcomes import JudgedList, LabelAge
 from schemas.predictions import SERVED_ARMS
 
 LOOP = "loop"
-AUC_SLOTS = 2_000
 LIVE_REVISION_MS = 1_000
 _QUALITY = ("hr5", "hr10", "recall10", "ndcg10", "mrr10")
 _DERIVED_QUALITY = ("hr10", "recall10", "ndcg10")
@@ -67,7 +66,7 @@ class Metrics:
         self.settings = settings
         self.late = 0
         self._cells: dict[CellKey, OpenCell] = {}
-        self._auc: dict[str, _RollingAuc] = {}
+        self._auc: dict[str, RollingAuc] = {}
         self._closed_ms = 0
         self._revised_ms = 0
         self._revised_wall_ms = 0
@@ -112,7 +111,7 @@ class Metrics:
         """State as plain values."""
         return SavedMetrics(
             cells=sorted(self._cells.items(), key=lambda pair: pair[0]),
-            auc=[(key, auc.slots) for key, auc in sorted(self._auc.items())],
+            auc=[(key, auc.newest()) for key, auc in sorted(self._auc.items())],
             closed_ms=self._closed_ms,
             revised_ms=self._revised_ms,
             revised_wall_ms=self._revised_wall_ms,
@@ -124,7 +123,7 @@ class Metrics:
         """The measures that `save` described."""
         metrics = cls(settings)
         metrics._cells = dict(saved.cells)
-        metrics._auc = {key: _RollingAuc(slots) for key, slots in saved.auc}
+        metrics._auc = {key: RollingAuc(slots) for key, slots in saved.auc}
         metrics._closed_ms, metrics._revised_ms = saved.closed_ms, saved.revised_ms
         metrics._revised_wall_ms, metrics.late = saved.revised_wall_ms, saved.late
         return metrics
@@ -145,7 +144,14 @@ class Metrics:
         scored = bool(labels) and len(labels) == len(judged.scores)
         if judged.policy == LOOP and scored and judged.arm != "fallback":
             cell.predicted(judged.scores, labels)
-            self._auc.setdefault(_auc_key(judged), _RollingAuc([])).add(labels, judged.scores)
+            self._rolling(judged).add(labels, judged.scores)
+
+    def _rolling(self, judged: JudgedList) -> RollingAuc:
+        key = "/".join((judged.surface, judged.model_version, judged.arm))
+        auc = self._auc.get(key)
+        if auc is None:
+            auc = self._auc[key] = RollingAuc()
+        return auc
 
     def _due(self, watermark_ms: int, wall_ms: int) -> bool:
         follows_wall = abs(wall_ms - watermark_ms) < HOUR_MS
@@ -168,7 +174,7 @@ class Metrics:
         yield from probability(cell)
         auc = self._auc.get("/".join((key.surface, key.model_version, key.arm)))
         if auc is not None and cell.log_loss.n:
-            yield from auc.figures()
+            yield from _auc_figures(auc)
 
     def _records(
         self, key: CellKey, entry: OpenCell, closed: bool, catalogue_size: int
@@ -199,33 +205,13 @@ class Metrics:
         )
 
 
-class _RollingAuc:
-    """Exact area under the ROC curve of the newest slots (river keeps the tree, this the slots)."""
-
-    def __init__(self, slots: list[tuple[int, float]]) -> None:
-        self.slots: list[tuple[int, float]] = []
-        self._positives = 0
-        rolling: Any = RollingROCAUC
-        self._auc = rolling(window_size=AUC_SLOTS, pos_val=1)
-        self.add([label for label, _ in slots], [score for _, score in slots])
-
-    def add(self, labels: list[int], scores: list[float]) -> None:
-        for label, score in zip(labels, scores, strict=True):
-            self._auc.update(label, score)
-        self.slots.extend(zip(labels, scores, strict=True))
-        self._positives += sum(labels)
-        if (surplus := len(self.slots) - AUC_SLOTS) > 0:
-            self._positives -= sum(label for label, _ in self.slots[:surplus])
-            del self.slots[:surplus]
-
-    def figures(self) -> list[Figure]:
-        positives = self._positives
-        negatives = len(self.slots) - positives
-        if not positives or not negatives:
-            return []
-        value = float(self._auc.get())
-        low, high = auc_interval(value, positives, negatives)
-        return [Figure("auc", value, len(self.slots), low, high)]
+def _auc_figures(auc: RollingAuc) -> list[Figure]:
+    known = auc.value()
+    if known is None:
+        return []
+    value, positives, negatives = known
+    low, high = auc_interval(value, positives, negatives)
+    return [Figure("auc", value, positives + negatives, low, high)]
 
 
 def label_delay_ms(settings: Settings, age: LabelAge) -> int:
@@ -245,7 +231,3 @@ def verdict_of(judged: JudgedList) -> Judgement | None:
 
 def _when(key: CellKey) -> tuple[int, LabelAge]:
     return key.window_start_ms, key.age
-
-
-def _auc_key(judged: JudgedList) -> str:
-    return "/".join((judged.surface, judged.model_version, judged.arm))
