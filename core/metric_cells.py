@@ -12,6 +12,7 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 
+from core.classes import accuracy, macro_f1
 from core.intervals import Z95, mean_interval, ratio_interval, wilson
 from core.judgement import Judgement
 from schemas.outcomes import JudgedList
@@ -61,6 +62,10 @@ class Cell(msgspec.Struct):
     degraded: int = 0
     latency: dict[int, int] = {}
     exposures: dict[str, int] = {}
+    expected: Sums = msgspec.field(default_factory=Sums)
+    by_token: int = 0
+    by_window: int = 0
+    confusion: dict[str, dict[str, int]] = {}
 
     def judged(self, verdict: Judgement) -> None:
         """Takes in the ranking quality of one list."""
@@ -78,18 +83,26 @@ class Cell(msgspec.Struct):
         self.revenue.add(judged.revenue)
 
     def served(self, judged: JudgedList) -> None:
-        """Takes in how one list was answered: latency, degradation and what it exposed."""
+        """Takes in how one list was answered and credited, and what it exposed."""
         self.degraded += judged.degraded
+        self.by_token += judged.by_token
+        self.by_window += judged.by_window
         bucket = math.ceil(math.log(max(judged.latency_ms, 1e-3)) / _LATENCY_BASE)
         self.latency[bucket] = self.latency.get(bucket, 0) + 1
         for item in judged.item_ids:
             self.exposures[item] = self.exposures.get(item, 0) + 1
 
+    def classified(self, said: str, true: str) -> None:
+        """Takes in one classifier's answer whose true class is known."""
+        row = self.confusion.setdefault(true, {})
+        row[said] = row.get(said, 0) + 1
+
     def predicted(self, log_odds: list[float], labels: list[int]) -> None:
         """Takes in how likely the shown items were said to be: one mean per request."""
         odds = [min(max(x, -30.0), 30.0) for x in log_odds]
-        chance = sum(1 / (1 + math.exp(-x)) for x in odds)
-        loss = sum(math.log1p(math.exp(-x if y else x)) for x, y in zip(odds, labels, strict=True))
+        exp, log1p = math.exp, math.log1p
+        chance = sum([1 / (1 + exp(-x)) for x in odds])
+        loss = sum([log1p(exp(-x if y else x)) for x, y in zip(odds, labels, strict=True)])
         self.log_loss.add(loss / len(odds))
         positives = float(sum(labels))
         terms = (positives, chance, positives**2, positives * chance, chance**2)
@@ -121,7 +134,7 @@ def service(cell: Cell, catalogue_size: int) -> list[Figure]:
     Coverage and Gini describe all that was shown, without sampling: their bounds are the value.
     """
     n = cell.requests
-    shown = sum(cell.exposures.values())
+    shown, credited = sum(cell.exposures.values()), cell.by_token + cell.by_window
     coverage = len(cell.exposures) / max(catalogue_size, len(cell.exposures), 1)
     inequality = gini(list(cell.exposures.values()))
     return [
@@ -130,6 +143,7 @@ def service(cell: Cell, catalogue_size: int) -> list[Figure]:
         Figure("coverage", coverage, shown, coverage, coverage),
         Figure("exposure_gini", inequality, shown, inequality, inequality),
         *(quantile(cell.latency, q) for q in (50, 95, 99)),
+        *([_share("attributed_by_token", cell.by_token, credited)] if credited else []),
     ]
 
 
@@ -143,6 +157,21 @@ def probability(cell: Cell) -> list[Figure]:
         _mean("log_loss", cell.log_loss),
         Figure("calibration", ratio, cell.log_loss.n, low, high),
     ]
+
+
+def classified(cell: Cell) -> list[Figure]:
+    """Accuracy and macro-F1 of answers that name a class."""
+    if not cell.confusion:
+        return []
+    right, n = accuracy(cell.confusion)
+    value, low, high = macro_f1(cell.confusion)
+    return [_share("accuracy", right, n), Figure("macro_f1", value, n, low, high)]
+
+
+def expected(cell: Cell) -> list[Figure]:
+    """Hit rate to be expected from calibrated scores, with the bounds of the rate that follows."""
+    sums = cell.expected
+    return [_share("hr10_estimated", sums.total, sums.n)] if sums.n else []
 
 
 def gini(counts: list[int]) -> float:

@@ -8,36 +8,26 @@ were served are followed at the early ages; derived ones get three figures when 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
 
 import msgspec
 
+from core.cohorts import LOOP as LOOP
+from core.cohorts import CellKey, Cohorts, Keyed
 from core.intervals import auc_interval
 from core.judgement import Judgement, judge, target
-from core.metric_cells import Cell, Figure, probability, quality, response, service
+from core.metric_cells import Cell, Figure, classified, probability, quality, response, service
+from core.rolling_auc import AUC_SLOTS as AUC_SLOTS
 from core.rolling_auc import RollingAuc
 from core.settings import HOUR_MS, Settings
 from schemas.ids import derived_id
 from schemas.metrics import Metric
-from schemas.outcomes import JudgedList, LabelAge
+from schemas.outcomes import BasketSeen, JoinCounts, JudgedList, LabelAge
 from schemas.predictions import SERVED_ARMS
 
-LOOP = "loop"
 LIVE_REVISION_MS = 1_000
 _QUALITY = ("hr5", "hr10", "recall10", "ndcg10", "mrr10")
 _DERIVED_QUALITY = ("hr10", "recall10", "ndcg10")
-_PROVISIONAL = {"hr10", "ndcg10", "ctr"}
-
-
-class CellKey(NamedTuple):
-    """Whose figures, at which age, in which window."""
-
-    window_start_ms: int
-    surface: str
-    policy: str
-    model_version: str
-    arm: str
-    age: LabelAge
+_PROVISIONAL = {"hr10", "ndcg10", "ctr", "hr10_estimated", "purchase_rate_corrected"}
 
 
 class OpenCell(msgspec.Struct):
@@ -57,6 +47,7 @@ class SavedMetrics(msgspec.Struct):
     revised_ms: int
     revised_wall_ms: int
     late: int
+    cohorts: Cohorts = msgspec.field(default_factory=Cohorts)
 
 
 class Metrics:
@@ -65,6 +56,7 @@ class Metrics:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.late = 0
+        self.cohorts = Cohorts()
         self._cells: dict[CellKey, OpenCell] = {}
         self._auc: dict[str, RollingAuc] = {}
         self._closed_ms = 0
@@ -76,7 +68,7 @@ class Metrics:
         served = judged.arm in SERVED_ARMS
         if judged.age == "correction" or (not served and judged.age != "final"):
             return
-        start = judged.served_at_ms - judged.served_at_ms % self.settings.metric_window_ms
+        start = self._window_of(judged.served_at_ms)
         if self._closes_at(start, judged.age) <= self._closed_ms:
             self.late += 1
             return
@@ -88,6 +80,16 @@ class Metrics:
             entry = self._cells[key] = OpenCell()
         entry.dirty = True
         self._fill(entry.cell, judged, verdict, served)
+        if served and judged.policy == LOOP:
+            chance = self.cohorts.judged(key, judged, verdict)
+            if chance is not None:
+                entry.cell.expected.add(chance)
+
+    def placed(self, record: BasketSeen | JoinCounts) -> None:
+        """Adds one order, or what the join could not place, to the window it was made in."""
+        start = self._window_of(record.event_time_ms)
+        if start + self.settings.metric_window_ms > self._closed_ms:
+            self.cohorts.placed(record, start)
 
     def close(self, watermark_ms: int, wall_ms: int, catalogue_size: int) -> list[Metric]:
         """Final figures of windows that the watermark closed, provisional ones of the others.
@@ -96,15 +98,19 @@ class Metrics:
         the wall clock once a second.
         """
         self._closed_ms = max(self._closed_ms, watermark_ms)
-        done = sorted(k for k in self._cells if self._closes_at(*_when(k)) <= self._closed_ms)
+        done = sorted((self._closes_at(k.window_start_ms, k.age), k) for k in self._cells)
         records: list[Metric] = []
-        for key in done:
-            records.extend(self._records(key, self._cells.pop(key), True, catalogue_size))
+        for closes_ms, key in done:
+            if closes_ms > self._closed_ms:
+                break
+            entry = self._cells.pop(key)
+            records.extend(self._closing(key, entry, catalogue_size))
+        records.extend(self._record(key, figure, 0, True) for key, figure in self._passed())
         if self._due(watermark_ms, wall_ms):
             self._revised_ms, self._revised_wall_ms = watermark_ms, wall_ms
             for key in sorted(k for k, entry in self._cells.items() if entry.dirty):
                 if key.arm in SERVED_ARMS:
-                    records.extend(self._records(key, self._cells[key], False, catalogue_size))
+                    records.extend(self._provisional(key, self._cells[key]))
         return records
 
     def save(self) -> SavedMetrics:
@@ -116,6 +122,7 @@ class Metrics:
             revised_ms=self._revised_ms,
             revised_wall_ms=self._revised_wall_ms,
             late=self.late,
+            cohorts=self.cohorts,
         )
 
     @classmethod
@@ -126,6 +133,7 @@ class Metrics:
         metrics._auc = {key: RollingAuc(slots) for key, slots in saved.auc}
         metrics._closed_ms, metrics._revised_ms = saved.closed_ms, saved.revised_ms
         metrics._revised_wall_ms, metrics.late = saved.revised_wall_ms, saved.late
+        metrics.cohorts = saved.cohorts
         return metrics
 
     def _fill(
@@ -134,6 +142,8 @@ class Metrics:
         cell.requests += 1
         if verdict is not None:
             cell.judged(verdict)
+        if judged.true_class:
+            cell.classified(judged.said_class, judged.true_class)
         if not served:
             return
         cell.responded(judged)
@@ -154,37 +164,60 @@ class Metrics:
         return auc
 
     def _due(self, watermark_ms: int, wall_ms: int) -> bool:
-        follows_wall = abs(wall_ms - watermark_ms) < HOUR_MS
-        if follows_wall:
+        if watermark_ms < self._revised_ms or abs(wall_ms - watermark_ms) < HOUR_MS:
             return wall_ms - self._revised_wall_ms >= LIVE_REVISION_MS
         return watermark_ms - self._revised_ms >= HOUR_MS
+
+    def _window_of(self, at_ms: int) -> int:
+        return at_ms - at_ms % self.settings.metric_window_ms
 
     def _closes_at(self, start_ms: int, age: LabelAge) -> int:
         return start_ms + self.settings.metric_window_ms + label_delay_ms(self.settings, age)
 
+    def _passed(self) -> Iterator[Keyed]:
+        """What windows say over all arms, once they have passed."""
+        width_ms, closed_ms = self.settings.metric_window_ms, self._closed_ms
+        for start in sorted(self.cohorts.accounts):
+            if start + width_ms <= closed_ms:
+                yield from self.cohorts.accounted(start)
+        for start in sorted(self.cohorts.health):
+            if self._closes_at(start, "final") <= closed_ms:
+                yield from self.cohorts.healthy(start)
+
+    def _closing(self, key: CellKey, entry: OpenCell, catalogue_size: int) -> Iterator[Metric]:
+        for figure in self._figures(key, entry.cell, catalogue_size):
+            yield self._record(key, figure, entry.revision, True)
+        if key.arm in SERVED_ARMS:
+            for its_key, figure in self.cohorts.closed(key, entry.cell):
+                yield self._record(its_key, figure, 0, True)
+
+    def _provisional(self, key: CellKey, entry: OpenCell) -> Iterator[Metric]:
+        entry.dirty = False
+        cell = entry.cell
+        names = ("hr10", "ndcg10") if key.age == "final" else ("hr10",)
+        clicked = response(cell) if cell.clicked else []
+        for figure in (*quality(cell, names), *clicked, *self.cohorts.early(key, cell)):
+            if figure.name in _PROVISIONAL:
+                yield self._record(key, figure, entry.revision, False)
+        entry.revision += 1
+
     def _figures(self, key: CellKey, cell: Cell, catalogue_size: int) -> Iterator[Figure]:
-        if key.arm not in SERVED_ARMS:
+        served = key.arm in SERVED_ARMS
+        yield from classified(cell)
+        if not served:
             yield from quality(cell, _DERIVED_QUALITY)
             return
         yield from quality(cell, _QUALITY if key.age == "final" else ("hr10",))
         yield from response(cell)
+        yield from self.cohorts.early(key, cell)
         if key.age != "final":
             return
         yield from service(cell, catalogue_size)
+        yield from self.cohorts.surprise(cell)
         yield from probability(cell)
         auc = self._auc.get("/".join((key.surface, key.model_version, key.arm)))
         if auc is not None and cell.log_loss.n:
             yield from _auc_figures(auc)
-
-    def _records(
-        self, key: CellKey, entry: OpenCell, closed: bool, catalogue_size: int
-    ) -> Iterator[Metric]:
-        entry.dirty = False
-        for figure in self._figures(key, entry.cell, catalogue_size):
-            silent = figure.name == "ctr" and not entry.cell.clicked
-            if closed or (figure.name in _PROVISIONAL and not silent):
-                yield self._record(key, figure, entry.revision, closed)
-        entry.revision += 1
 
     def _record(self, key: CellKey, figure: Figure, revision: int, closed: bool) -> Metric:
         window = str(key.window_start_ms)
@@ -227,7 +260,3 @@ def label_delay_ms(settings: Settings, age: LabelAge) -> int:
 def verdict_of(judged: JudgedList) -> Judgement | None:
     """The ranking quality of a judged list, None when there is nothing to judge it on."""
     return judge(judged.item_ids, target(judged))
-
-
-def _when(key: CellKey) -> tuple[int, LabelAge]:
-    return key.window_start_ms, key.age

@@ -21,9 +21,10 @@ from core.settings import DAY_MS, Settings
 from core.stage_outputs import StageOutputs as StageOutputs
 from core.stage_outputs import outputs
 from schemas.models import ModelLog, Order, Publish, Retrain, Weights
-from schemas.outcomes import BasketSeen, JudgedList
+from schemas.outcomes import BasketSeen, JoinCounts, JudgedList
 
-Record = JudgedList | BasketSeen | Publish | Order
+Slots = JudgedList | BasketSeen | JoinCounts
+Record = Slots | Publish | Order
 _LEARNED_ARMS = frozenset({"champion", "canary", "explore"})
 _REFERENCE = "popular_7d"
 _PAIRED = frozenset({LOOP, "challenger", "control", _REFERENCE})
@@ -33,7 +34,7 @@ class SavedStage(msgspec.Struct):
     """Everything that is needed to go on exactly."""
 
     watermark_ms: int
-    records: list[JudgedList | BasketSeen]
+    records: list[Slots]
     commands: list[Publish | Order]
     seen: Seen
     requests: Requests
@@ -50,7 +51,7 @@ class TaskStage:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.watermark_ms = 0
-        self._records: list[JudgedList | BasketSeen] = []
+        self._records: list[Slots] = []
         self._commands: list[Publish | Order] = []
         self._seen = Seen()
         self._requests = Requests()
@@ -132,10 +133,12 @@ class TaskStage:
         for record in due:
             if not self._seen.first(_id_of(record), _time_of(record)):
                 continue
+            if isinstance(record, JudgedList):
+                self._judged(record)
+                continue
+            self._metrics.placed(record)
             if isinstance(record, BasketSeen):
                 self._alarm(self._drift.basket(record))
-            else:
-                self._judged(record)
 
     def _judged(self, judged: JudgedList) -> None:
         verdict = verdict_of(judged)
@@ -270,13 +273,18 @@ def _is_due(command: Publish | Order, now_ms: int, wall_ms: int) -> bool:
     return 0 <= wall_ms - command.event_time_ms < DAY_MS
 
 
-def _time_of(record: JudgedList | BasketSeen) -> int:
-    return record.event_time_ms if isinstance(record, BasketSeen) else record.closed_at_ms
+def _time_of(record: Slots) -> int:
+    return record.closed_at_ms if isinstance(record, JudgedList) else record.event_time_ms
 
 
-def _id_of(record: JudgedList | BasketSeen) -> str:
-    return record.event_id if isinstance(record, BasketSeen) else record.judged_id
+def _id_of(record: Slots) -> str:
+    match record:
+        case JudgedList():
+            return record.judged_id
+        case BasketSeen():
+            return record.event_id
+    return record.counts_id
 
 
-def _order_of(record: JudgedList | BasketSeen) -> tuple[int, str]:
+def _order_of(record: Slots) -> tuple[int, str]:
     return _time_of(record), _id_of(record)

@@ -117,6 +117,8 @@ def judged_of(prediction: Prediction, verdict: Verdict) -> JudgedList:
         latency_ms=prediction.latency_ms,
         degraded=prediction.degraded is not None,
         feature_schema=prediction.context.feature_schema if whole else "",
+        by_token=sum(slot.attributed == "token" for slot in verdict.slots),
+        by_window=sum(slot.attributed == "window" for slot in verdict.slots),
     )
 
 

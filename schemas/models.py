@@ -198,7 +198,9 @@ class ModelLog(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 class Weights(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Online ranker weights: topic `weights`, key = task/surface/role, newest wins.
 
-    `role` is `live`, or `control` for those frozen at the end of the burn-in.
+    `role` is `live`, or `control` for those frozen at the end of the burn-in. Provenance: they
+    began at the weights `started_from` and have since learned `lists` answers (`examples` weighted
+    rows) served between `data_from_ms` and `data_until_ms`, labelled at `label_age`.
     """
 
     task: Id
@@ -214,6 +216,11 @@ class Weights(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     examples: int = 0
     log_loss: float = 0.0
     frozen: bool = False
+    started_from: str = ""
+    lists: int = 0
+    data_from_ms: Millis | None = None
+    data_until_ms: Millis | None = None
+    label_age: str = ""
 
 
 class Erasure(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -8,7 +8,9 @@ from schemas.events import Id, Millis
 from schemas.predictions import Arm, Surface
 from schemas.watermarks import Watermark
 
-LabelAge = Literal["5m", "1h", "24h", "final", "correction"]
+LabelAge = Literal["now", "5m", "1h", "24h", "final", "correction"]
+"""How long after its answer a label was taken; `now` is a live count that no replay repeats."""
+
 LabelState = Literal["pending", "positive", "expired_negative", "corrected", "retracted"]
 Attributed = Literal["token", "window", "none"]
 
@@ -61,7 +63,9 @@ class JudgedList(
     `labels[i]` is 1 when item i was bought (or otherwise positive) within the window. At the final
     age of a served answer `features` holds a row per item of `item_ids` and then one per item of
     `considered`, whose labels follow in `labels` in the same order: len(labels) ==
-    len(item_ids) + len(considered) == len(features) where features are present.
+    len(item_ids) + len(considered) == len(features) where features are present. `by_token` and
+    `by_window` count credited slots by how they were; a classifier's answer carries the class it
+    said and, once known, the true one.
     """
 
     judged_id: Id
@@ -92,12 +96,19 @@ class JudgedList(
     latency_ms: float = 0.0
     degraded: bool = False
     feature_schema: str = ""
+    by_token: int = 0
+    by_window: int = 0
+    said_class: str = ""
+    true_class: str = ""
 
 
 class BasketSeen(
     msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="kind", tag="basket"
 ):
-    """One order as the task stage needs it for input drift: its items, attributed or not."""
+    """One order as the task stage needs it for input drift: its items, attributed or not.
+
+    `unattributed` counts those of them that no answer within the window had shown.
+    """
 
     event_id: Id
     event_time_ms: Millis
@@ -105,6 +116,48 @@ class BasketSeen(
     task: Id
     surface: Surface
     item_ids: list[str]
+    unattributed: int = 0
 
 
-SlotRecord = JudgedList | BasketSeen | Watermark
+class JoinCounts(
+    msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="kind", tag="counts"
+):
+    """What the join could not place up to one closed event time on one visitor partition.
+
+    Id: derived from (partition, event_time_ms).
+    """
+
+    counts_id: Id
+    task: Id
+    event_time_ms: Millis
+    orphans: int = 0
+    late_answers: int = 0
+
+
+class Running(
+    msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="kind", tag="running"
+):
+    """Totals so far of the answers given in one window, as one visitor partition has seen them.
+
+    Live time only. Later totals of the same partition replace earlier ones, so `sequence` rises
+    with each. `judged` counts answers that a purchase followed, `hits` those whose list had one of
+    its items.
+    """
+
+    task: Id
+    surface: Surface
+    policy: str
+    model_version: str
+    arm: Arm
+    window_start_ms: Millis
+    partition: int
+    sequence: int
+    answers: int
+    clicked: int = 0
+    carted: int = 0
+    bought: int = 0
+    judged: int = 0
+    hits: int = 0
+
+
+SlotRecord = JudgedList | BasketSeen | JoinCounts | Running | Watermark
