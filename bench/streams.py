@@ -14,10 +14,10 @@ from typing import Any
 
 from bench import streams_speed as speed
 from bench.streams_ground import Ground, ground
-from bench.streams_speed import Sizes, say
+from bench.streams_speed import JoinTopics, Sizes, say
 from core.settings import Settings
 
-PARTS = ("decode", "keyed", "join", "rss", "slot", "auc")
+PARTS = ("decode", "keyed", "join", "faust", "quix", "bytewax", "rss", "slot", "auc")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,6 +38,7 @@ class Bench:
         self._stack = stack
         self._ground: Ground | None = None
         self._events: tuple[Settings, int] | None = None
+        self._joined: JoinTopics | None = None
         self.sizes = Sizes(
             events=arguments.events,
             join_inputs=arguments.join_inputs,
@@ -59,6 +60,13 @@ class Bench:
             self._events = speed.fill_events(self.ground, self.sizes)
         return self._events
 
+    @property
+    def joined(self) -> JoinTopics:
+        """The join's topics, written at the first call."""
+        if self._joined is None:
+            self._joined = speed.fill_join(self.ground, self.sizes)
+        return self._joined
+
     def decode(self) -> dict[str, Any]:
         """Decode, validate, count."""
         found = speed.decode(self.ground, *self.events, self.sizes)
@@ -71,8 +79,23 @@ class Bench:
 
     def join(self) -> dict[str, Any]:
         """Answers and what followed."""
-        found = speed.join(self.ground, self.sizes)
+        found = speed.join(self.ground, self.joined, self.sizes)
         return {"join_ev_s": found["median"], "join": found}
+
+    def faust(self) -> dict[str, Any]:
+        """Faust's own loop."""
+        from bench.streams_peers import faust_loop
+
+        rate, facts = faust_loop(self.ground, *self.events, self.sizes)
+        return {"faust_loop_ev_s": round(rate), "faust": facts}
+
+    def quix(self) -> dict[str, Any]:
+        """quixstreams at the same work."""
+        return self._peer("quix")
+
+    def bytewax(self) -> dict[str, Any]:
+        """bytewax at the same work."""
+        return self._peer("bytewax")
 
     def rss(self) -> dict[str, Any]:
         """A worker's resident memory."""
@@ -97,6 +120,13 @@ class Bench:
         found = auc_abs_err()
         say(f"rolling AUC off by at most {found:.3g}")
         return {"auc_abs_err": found}
+
+    def _peer(self, name: str) -> dict[str, Any]:
+        from bench.streams_peers import peer
+
+        joined = (self.joined.places[0], self.joined.records)
+        places = {"decode": self.events, "keyed": self.events, "join": joined}
+        return {name: peer(self.ground, name, places, self.sizes)}
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -74,30 +74,47 @@ def keyed(ground: Ground, settings: Settings, count: int, sizes: Sizes) -> dict[
     return {**_summary("keyed and snapshotted", runs), **facts}
 
 
-def join(ground: Ground, sizes: Sizes) -> dict[str, Any]:
-    """The product's visitor stage over events and answers, then a check of what it wrote."""
+@dataclass(frozen=True)
+class JoinTopics:
+    """Where the join's inputs are, each time the same, and how many records one place holds."""
+
+    places: list[Settings]
+    counts: dict[str, int]
+
+    @property
+    def records(self) -> int:
+        """Records of one place, barriers on every partition included."""
+        barriers = self.counts["barriers"] * topics.VISITOR_PARTITIONS * 2
+        return self.counts["events"] + self.counts["predictions"] + barriers
+
+
+def fill_join(ground: Ground, sizes: Sizes) -> JoinTopics:
+    """Writes events, answers and barriers over three days of event time, once for each run."""
     visits = round(sizes.join_inputs / (EVENTS_PER_VISIT + 1))
     traffic = Traffic(visits, step_ms=max(1, JOIN_SPAN_MS // visits))
-    named = [ground.settings(f"join{turn}") for turn in range(min(sizes.repeats, 2))]
-    counts = write_join(ground, [each.topic_prefix for each in named], traffic)
-    runs, checks = [], []
-    for settings in named:
-        runs.append(_join_run(ground, settings, sizes))
-        checks.append(join_facts(settings))
-        say(f"join check: {checks[-1]}")
-    exact = all(check["lost"] == check["twice"] == 0 for check in checks)
-    return {**_summary("join", runs), "written": counts, "check": checks[-1], "exact": exact}
-
-
-def write_join(ground: Ground, prefixes: list[str], traffic: Traffic) -> dict[str, int]:
-    """Writes events, answers and barriers under each prefix."""
+    places = [ground.settings(f"join{turn}") for turn in range(min(sizes.repeats, 3))]
+    prefixes = [each.topic_prefix for each in places]
     make_topics(ground, prefixes, topics.ALL)
     found: Iterator[Arrival | Barrier] = with_barriers(
         arrivals(traffic, answers=True), BARRIER_MS, traffic.end_ms + 3 * 86_400_000
     )
     counts = write(Settings(kafka=ground.kafka), prefixes, found)
     say(f"written for the join: {counts}")
-    return counts
+    return JoinTopics(places, counts)
+
+
+def join(ground: Ground, inputs: JoinTopics, sizes: Sizes) -> dict[str, Any]:
+    """The product's visitor stage over events and answers, then a check of what it wrote."""
+    runs, checks = [], []
+    for settings in inputs.places:
+        rate, complete = _join_run(ground, settings, sizes)
+        runs.append(rate)
+        if complete:
+            checks.append(join_facts(settings))
+            say(f"join check: {checks[-1]}")
+    exact = bool(checks) and all(check["lost"] == check["twice"] == 0 for check in checks)
+    found = {"written": inputs.counts, "check": checks[-1] if checks else None, "exact": exact}
+    return {**_summary("join", runs), **found}
 
 
 def committed_rate(
@@ -149,7 +166,7 @@ def _stage_run(
     return rate, said
 
 
-def _join_run(ground: Ground, settings: Settings, sizes: Sizes) -> float:
+def _join_run(ground: Ground, settings: Settings, sizes: Sizes) -> tuple[float, bool]:
     inputs = (topics.EVENTS, topics.PREDICTIONS)
     names = {topic_name(settings, topic): topic.partitions for topic in inputs}
     log = ground.folder / f"{settings.topic_prefix}log"
@@ -161,7 +178,7 @@ def _join_run(ground: Ground, settings: Settings, sizes: Sizes) -> float:
         group.close()
     whole = "" if kept["complete"] else f", stopped after {kept['committed']:,} records"
     say(f"join: {kept['rate']:,.0f} records/s{whole}")
-    return float(kept["rate"])
+    return float(kept["rate"]), bool(kept["complete"])
 
 
 def _summary(name: str, runs: list[float]) -> dict[str, Any]:
