@@ -11,7 +11,7 @@ import msgspec
 
 from core.verdict import CLICKS, Verdict
 from core.visitor_facts import STRENGTH, Answer, Order, Visitor, refunded
-from schemas.outcomes import Attributed, SlotLabel
+from schemas.outcomes import Attributed, LabelState, SlotLabel
 
 
 class Windows(msgspec.Struct, frozen=True):
@@ -42,15 +42,19 @@ class Credit(NamedTuple):
 
 def verdict_of(visitor: Visitor, answer: Answer, as_of_ms: int, windows: Windows) -> Verdict:
     """What the answer came to from the facts up to `as_of_ms` (its window bounds them too)."""
-    until_ms = min(as_of_ms, answer.served_at_ms + windows.purchase_ms)
-    basket = _basket(visitor, answer, until_ms, as_of_ms)
+    ends_ms = answer.served_at_ms + windows.purchase_ms
+    final = as_of_ms >= ends_ms
+    until_ms = ends_ms if final else as_of_ms
+    basket = _basket(visitor, answer, until_ms, as_of_ms) if visitor.orders else []
     bought = visitor.bought
-    final = as_of_ms >= answer.served_at_ms + windows.purchase_ms
-    slots, clicks, carts = (
-        _slots(visitor, answer, as_of_ms, windows) if answer.shown else ([], 0, 0)
-    )
-    if not final:
-        slots = [_pending(slot) for slot in slots]
+    slots: list[SlotLabel] = []
+    clicks = carts = 0
+    if answer.shown:
+        blank: LabelState = "expired_negative" if final else "pending"
+        if _untouched(visitor, answer):
+            slots = _blank(answer.items, blank)
+        else:
+            slots, clicks, carts = _slots(visitor, answer, as_of_ms, (windows, blank))
     return Verdict(
         prediction_id=answer.prediction_id,
         slots=slots,
@@ -63,10 +67,16 @@ def verdict_of(visitor: Visitor, answer: Answer, as_of_ms: int, windows: Windows
     )
 
 
-def _pending(slot: SlotLabel) -> SlotLabel:
-    if slot.state != "expired_negative":
-        return slot
-    return msgspec.structs.replace(slot, state="pending")
+def _untouched(visitor: Visitor, answer: Answer) -> bool:
+    """Whether nothing that the visitor did can be credited to the answer."""
+    return not visitor.orders and visitor.touches.keys().isdisjoint(answer.items)
+
+
+def _blank(item_ids: list[str], state: LabelState) -> list[SlotLabel]:
+    return [
+        SlotLabel(item_id=item_id, position=position, state=state)
+        for position, item_id in enumerate(item_ids, 1)
+    ]
 
 
 def _basket(visitor: Visitor, answer: Answer, until_ms: int, as_of_ms: int) -> list[str]:
@@ -82,30 +92,33 @@ def _basket(visitor: Visitor, answer: Answer, until_ms: int, as_of_ms: int) -> l
 
 
 def _slots(
-    visitor: Visitor, answer: Answer, as_of_ms: int, windows: Windows
+    visitor: Visitor, answer: Answer, as_of_ms: int, rules: tuple[Windows, LabelState]
 ) -> tuple[list[SlotLabel], int, int]:
+    """The labels, and how many slots were clicked and how many put into the cart."""
+    windows, blank = rules
     slots, clicks, carts = [], 0, 0
     from_ms = answer.served_at_ms - windows.skew_ms
     until_ms = min(as_of_ms, answer.served_at_ms + windows.purchase_ms)
     orders = [order for order in visitor.orders if from_ms < order.at_ms <= until_ms]
+    touches = visitor.touches
     for position, item_id in enumerate(answer.items, start=1):
-        bought = [order for order in orders if item_id in order.lines]
-        if not bought and item_id not in visitor.touches:
-            slots.append(_label(item_id, position, []))
+        bought = [order for order in orders if item_id in order.lines] if orders else orders
+        if not bought and item_id not in touches:
+            slots.append(SlotLabel(item_id=item_id, position=position, state=blank))
             continue
         credits = _touched(visitor, answer, item_id, as_of_ms, windows)
         if bought:
             credits += _bought(visitor, answer, item_id, as_of_ms, (bought, windows))
         clicks += any(credit.kind in CLICKS for credit in credits)
         carts += any(credit.kind == "add_to_cart" for credit in credits)
-        slots.append(_label(item_id, position, credits))
+        slots.append(_label(item_id, position, credits, blank))
     return slots, clicks, carts
 
 
-def _label(item_id: str, position: int, credits: list[Credit]) -> SlotLabel:
+def _label(item_id: str, position: int, credits: list[Credit], blank: LabelState) -> SlotLabel:
     if not credits:
-        return SlotLabel(item_id=item_id, position=position, state="expired_negative")
-    strongest = max(credits, key=lambda each: (STRENGTH[each.kind], not each.back, -each.at_ms))
+        return SlotLabel(item_id=item_id, position=position, state=blank)
+    strongest = credits[0] if len(credits) == 1 else max(credits, key=_strength)
     return SlotLabel(
         item_id=item_id,
         position=position,
@@ -115,6 +128,10 @@ def _label(item_id: str, position: int, credits: list[Credit]) -> SlotLabel:
         attributed=strongest.how,
         revenue=sum(credit.revenue for credit in credits),
     )
+
+
+def _strength(credit: Credit) -> tuple[int, bool, int]:
+    return STRENGTH[credit.kind], not credit.back, -credit.at_ms
 
 
 def _touched(
@@ -166,18 +183,17 @@ def _how(
     by_token = visitor.answers.get(token) if token is not None else None
     if by_token is not None and _named(by_token, item_id, at_ms, window_ms, windows.skew_ms):
         return "token" if by_token is answer else "none"
-    newest = max(
-        (
-            (other.served_at_ms, other.prediction_id)
-            for other in visitor.answers.values()
-            if other.shown
-            and other.served_at_ms < at_ms <= other.served_at_ms + window_ms
-            and item_id in other.items
-        ),
-        default=None,
-    )
-    credited = newest is not None and newest[1] == answer.prediction_id
-    return "window" if credited else "none"
+    newest: Answer | None = None
+    for other in visitor.answers.values():
+        served_ms = other.served_at_ms
+        if not served_ms < at_ms <= served_ms + window_ms or item_id not in other.items:
+            continue  # one that was not shown has no items
+        if newest is None or (served_ms, other.prediction_id) > (
+            newest.served_at_ms,
+            newest.prediction_id,
+        ):
+            newest = other
+    return "window" if newest is answer else "none"
 
 
 def _named(answer: Answer, item_id: str, at_ms: int, window_ms: int, skew_ms: int) -> bool:

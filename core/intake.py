@@ -5,7 +5,7 @@ reasons. Knows no topic and no clock: the current time is an argument.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from schemas.errors import InvalidEvent
 from schemas.events import EventRecord, EventWatermark, FeedbackGiven, ShopEvent
@@ -85,7 +85,7 @@ class Remembered:
         self._window_ms = window_ms
         self._most = most
         self._ids: dict[str, int] = dict(known)
-        self._newest_ms = max(self._ids.values(), default=0)
+        self.newest_ms = max(self._ids.values(), default=0)
 
     def __len__(self) -> int:
         return len(self._ids)
@@ -99,15 +99,21 @@ class Remembered:
         >>> seen.is_new(search), seen.is_new(search)
         (True, False)
         """
-        if event.event_id in self._ids:
+        event_id, at_ms = event.event_id, event.event_time_ms
+        if event_id in self._ids:
             return False
-        self._ids[event.event_id] = event.event_time_ms
-        self._newest_ms = max(self._newest_ms, event.event_time_ms)
+        self._ids[event_id] = at_ms
+        if at_ms > self.newest_ms:
+            self.newest_ms = at_ms
         return True
+
+    def newest_first(self) -> Iterator[tuple[str, int]]:
+        """(event_id, event_time_ms) from the last one remembered back."""
+        return reversed(self._ids.items())
 
     def forget(self) -> list[str]:
         """Drops what has left the window (or is too much), oldest first; returns the ids."""
-        horizon = self._newest_ms - self._window_ms
+        horizon = self.newest_ms - self._window_ms
         surplus = len(self._ids) - self._most
         gone: list[str] = []
         for event_id, at_ms in self._ids.items():

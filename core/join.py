@@ -6,6 +6,7 @@ Knows no clock, no topic and no storage.
 """
 
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 
 import msgspec
 
@@ -39,6 +40,10 @@ class Output(msgspec.Struct):
     late: int = 0
 
 
+NOTHING = Output()
+"""The output of a step that brings nothing about; shared, so never changed."""
+
+
 def windows_of(settings: Settings) -> Windows:
     """The join's windows of these settings."""
     return Windows(
@@ -69,38 +74,52 @@ def close(visitor: Visitor, watermark_ms: int, windows: Windows) -> Output:
     output = Output()
     for due_ms, _, answer in _due(visitor, watermark_ms, windows):
         _close_one(visitor, answer, due_ms, windows, output)
-    forget_before(visitor, watermark_ms - _memory_ms(windows))
-    for token, named_ms in list(visitor.waiting.items()):
-        if named_ms + windows.skew_ms <= watermark_ms:
-            del visitor.waiting[token]
-            output.orphans += 1
+    if output.dropped or not visitor.answers:
+        forget_before(visitor, watermark_ms - _memory_ms(windows))
+    if visitor.waiting:
+        for token, named_ms in list(visitor.waiting.items()):
+            if named_ms + windows.skew_ms <= watermark_ms:
+                del visitor.waiting[token]
+                output.orphans += 1
     return output
 
 
 def next_due(visitor: Visitor, windows: Windows) -> int | None:
     """The earliest event time at which `close` has something to do; None when nothing waits."""
-    dues = [answer.due_ms for answer in visitor.answers.values()]
-    dues += [named_ms + windows.skew_ms for named_ms in visitor.waiting.values()]
-    if not dues and (visitor.touches or visitor.orders or visitor.refunds):
+    due_ms: int | None = None
+    for answer in visitor.answers.values():
+        if due_ms is None or answer.due_ms < due_ms:
+            due_ms = answer.due_ms
+    if visitor.waiting:
+        waited_ms = min(visitor.waiting.values()) + windows.skew_ms
+        return waited_ms if due_ms is None else min(due_ms, waited_ms)
+    if due_ms is None and (visitor.touches or visitor.orders or visitor.refunds):
         return _newest_fact(visitor) + _memory_ms(windows) + 1
-    return min(dues, default=None)
+    return due_ms
 
 
-def schedule(shown: bool, windows: Windows) -> list[tuple[LabelAge, int]]:
+@lru_cache(maxsize=8)
+def schedule(shown: bool, windows: Windows) -> tuple[tuple[LabelAge, int], ...]:
     """The label ages of an answer, with how long after it each is due.
 
     >>> schedule(False, Windows(click_ms=1, purchase_ms=86_400_000, skew_ms=0))
-    [('final', 86400000)]
+    (('final', 86400000),)
     """
     early = [each for each in _EARLY_AGES if each[1] < windows.purchase_ms] if shown else []
-    return [*early, ("final", windows.purchase_ms)]
+    return (*early, ("final", windows.purchase_ms))
+
+
+@lru_cache(maxsize=8)
+def _moments(shown: bool, windows: Windows) -> tuple[int, ...]:
+    """How long after an answer something is due: its label ages, then that it is forgotten."""
+    return (*(after_ms for _, after_ms in schedule(shown, windows)), _memory_ms(windows))
 
 
 def _step_answer(
     visitor: Visitor, prediction: Prediction, windows: Windows, closed_ms: int
 ) -> Output:
     if prediction.prediction_id in visitor.answers:
-        return Output()
+        return NOTHING
     if prediction.served_at_ms + _memory_ms(windows) <= closed_ms:
         return Output(late=1)
     shown = prediction.arm in SERVED_ARMS
@@ -110,7 +129,7 @@ def _step_answer(
         session_id=prediction.session_id,
         shown=shown,
         items=[slot.item_id for slot in prediction.slots] if shown else [],
-        due_ms=prediction.served_at_ms + schedule(shown, windows)[0][1],
+        due_ms=prediction.served_at_ms + _moments(shown, windows)[0],
     )
 
     def take() -> None:
@@ -119,45 +138,56 @@ def _step_answer(
 
     at_ms = prediction.served_at_ms
     affected = _closed_over(visitor, at_ms, windows) if shown else []
+    if not affected:
+        take()
+        return NOTHING
     return Output(verdicts=_correcting(visitor, affected, windows, (at_ms, take)))
 
 
 def _step_event(visitor: Visitor, event: ShopEvent, windows: Windows, closed_ms: int) -> Output:
-    if event.event_time_ms < closed_ms - _memory_ms(windows):
-        if isinstance(event, PurchaseMade):
-            for item in event.items:
-                first = visitor.bought.get(item.item_id, event.event_time_ms)
-                visitor.bought[item.item_id] = min(first, event.event_time_ms)
-        return Output()
-    added = False
-
-    def take() -> None:
-        nonlocal added
-        added = add_event(visitor, event)
-
-    affected = _affected(visitor, event, windows)
     at_ms = event.event_time_ms
-    output = Output(verdicts=_correcting(visitor, affected, windows, (at_ms, take)))
+    if at_ms < closed_ms - _memory_ms(windows):
+        if isinstance(event, PurchaseMade):
+            _remember_bought(visitor, event)
+        return NOTHING
+    output, added = NOTHING, False
+    affected = _affected(visitor, event, windows)
+    if affected:
+
+        def take() -> None:
+            nonlocal added
+            added = add_event(visitor, event)
+
+        output = Output(verdicts=_correcting(visitor, affected, windows, (at_ms, take)))
+    else:
+        added = add_event(visitor, event)
     if added:
         _wait_for_answers(visitor, event)
         if isinstance(event, PurchaseMade):
-            output.unattributed = _unattributed(visitor, event, windows)
+            unattributed = _unattributed(visitor, event, windows)
+            return msgspec.structs.replace(output, unattributed=unattributed)
     return output
+
+
+def _remember_bought(visitor: Visitor, event: PurchaseMade) -> None:
+    """Takes from an order that is too old to be credited what was bought and when at first."""
+    for item in event.items:
+        first = visitor.bought.get(item.item_id, event.event_time_ms)
+        visitor.bought[item.item_id] = min(first, event.event_time_ms)
 
 
 def _affected(visitor: Visitor, event: ShopEvent, windows: Windows) -> list[Answer]:
     """Closed answers whose verdict the event may change."""
+    closed = [answer for answer in visitor.answers.values() if answer.closed]
+    if not closed:
+        return closed
     at_ms = event.event_time_ms
     if isinstance(event, RefundMade):
         orders = [o.at_ms for o in visitor.orders if o.transaction_id == event.transaction_id]
         if not orders:
             return []
         at_ms = min(orders)
-    return [
-        answer
-        for answer in visitor.answers.values()
-        if answer.closed and at_ms <= answer.served_at_ms + windows.purchase_ms
-    ]
+    return [answer for answer in closed if at_ms <= answer.served_at_ms + windows.purchase_ms]
 
 
 def _closed_over(visitor: Visitor, served_at_ms: int, windows: Windows) -> list[Answer]:
@@ -196,18 +226,15 @@ def _correcting(
 def _close_one(
     visitor: Visitor, answer: Answer, due_ms: int, windows: Windows, output: Output
 ) -> None:
-    ages = schedule(answer.shown, windows)
     if answer.closed:
         del visitor.answers[answer.prediction_id]
         output.dropped.append(answer.prediction_id)
         return
-    age = ages[answer.stage][0]
+    age = schedule(answer.shown, windows)[answer.stage][0]
     answer.stage += 1
     answer.version += 1
     answer.closed = age == "final"
-    answer.due_ms = answer.served_at_ms + (
-        _memory_ms(windows) if answer.closed else ages[answer.stage][1]
-    )
+    answer.due_ms = answer.served_at_ms + _moments(answer.shown, windows)[answer.stage]
     facts = verdict_of(visitor, answer, due_ms, windows)
     output.verdicts.append(facts.stated(age, answer.version, due_ms))
     if answer.closed and visitor.refunds:
@@ -223,13 +250,14 @@ def _due(visitor: Visitor, watermark_ms: int, windows: Windows) -> list[tuple[in
     for answer in visitor.answers.values():
         if answer.due_ms > watermark_ms:
             continue
-        offsets = [offset_ms for _, offset_ms in schedule(answer.shown, windows)[answer.stage :]]
-        for offset_ms in (*offsets, _memory_ms(windows)):
-            due_ms = answer.served_at_ms + offset_ms
+        for after_ms in _moments(answer.shown, windows)[answer.stage :]:
+            due_ms = answer.served_at_ms + after_ms
             if due_ms > watermark_ms:
                 break
             due.append((due_ms, answer.prediction_id, answer))
-    return sorted(due, key=lambda each: each[:2])
+    if len(due) > 1:
+        due.sort(key=lambda each: each[:2])
+    return due
 
 
 def _memory_ms(windows: Windows) -> int:

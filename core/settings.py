@@ -37,6 +37,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     orphan_skew_ms: int = 60_000
     duplicate_window_ms: int = DAY_MS
     future_tolerance_ms: int = 5 * 60_000
+    streams_memory_mb: int = 800
     # metrics
     metric_window_ms: int = DAY_MS
     # drift and retraining

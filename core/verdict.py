@@ -52,14 +52,14 @@ def corrected(before: Verdict, after: Verdict, version: int) -> Verdict:
     return msgspec.structs.replace(stated, slots=slots)
 
 
-def outcome_of(prediction: Prediction, verdict: Verdict) -> Outcome:
-    """The verdict for readers: topic `outcomes`."""
+def outcome_of(prediction: Prediction, verdict: Verdict, outcome_id: str = "") -> Outcome:
+    """The verdict for readers: topic `outcomes`; its id is derived where it is not given."""
     slots = verdict.slots or [
         SlotLabel(item_id=slot.item_id, position=slot.position, state="expired_negative")
         for slot in prediction.slots
     ]
     return Outcome(
-        outcome_id=_statement_id(verdict),
+        outcome_id=outcome_id or statement_id(verdict),
         prediction_id=verdict.prediction_id,
         request_id=prediction.request_id,
         visitor_id=prediction.visitor_id,
@@ -80,7 +80,7 @@ def outcome_of(prediction: Prediction, verdict: Verdict) -> Outcome:
     )
 
 
-def judged_of(prediction: Prediction, verdict: Verdict) -> JudgedList:
+def judged_of(prediction: Prediction, verdict: Verdict, judged_id: str = "") -> JudgedList:
     """The verdict for the task stage: topic `slots`; features at the final age of the loop's."""
     learn = verdict.age == "final" and prediction.policy == LEARNED_POLICY
     considered = prediction.considered if learn else []
@@ -89,7 +89,7 @@ def judged_of(prediction: Prediction, verdict: Verdict) -> JudgedList:
     good = {*(verdict.new_basket if new_only else verdict.basket), *verdict.liked}
     whole = learn and _learnable(prediction, judged)
     return JudgedList(
-        judged_id=_statement_id(verdict),
+        judged_id=judged_id or statement_id(verdict),
         prediction_id=verdict.prediction_id,
         request_id=prediction.request_id,
         visitor_id=prediction.visitor_id,
@@ -129,5 +129,6 @@ def _learnable(prediction: Prediction, judged: list[Slot]) -> bool:
     return all(len(slot.features) == len(FEATURE_NAMES) for slot in judged)
 
 
-def _statement_id(verdict: Verdict) -> str:
+def statement_id(verdict: Verdict) -> str:
+    """The id of a statement, the same whenever it is made again."""
     return derived_id("outcome", verdict.prediction_id, str(verdict.version))

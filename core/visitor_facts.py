@@ -27,7 +27,7 @@ STRENGTH: dict[str, int] = {
     "select_item": 1,
     "view_item": 0,
 }
-_KIND: dict[type[TouchEvent], str] = {
+_KIND: dict[type[ShopEvent], str] = {
     ItemSelected: "select_item",
     ItemViewed: "view_item",
     CartAdded: "add_to_cart",
@@ -105,6 +105,9 @@ class Visitor(msgspec.Struct, array_like=True):
 
 def add_event(visitor: Visitor, event: ShopEvent) -> bool:
     """Takes one event's facts in; False when it holds none or they are known already."""
+    kind = _KIND.get(type(event))
+    if kind is not None:
+        return _add_touches(visitor, event, kind)  # type: ignore[arg-type]
     match event:
         case PurchaseMade():
             return _add_order(visitor, event)
@@ -112,17 +115,17 @@ def add_event(visitor: Visitor, event: ShopEvent) -> bool:
             return _add_refund(visitor, event)
         case FeedbackGiven():
             return _add_feedback(visitor, event)
-        case ItemSelected() | ItemViewed() | CartAdded() | Favourited():
-            return _add_touches(visitor, event)
         case _:
             return False
 
 
-def tokens_of(event: ShopEvent) -> set[str]:
-    """The prediction ids an event names, on itself or on its items."""
-    named = {item.prediction_id for item in getattr(event, "items", ()) if item.prediction_id}
-    if event.prediction_id:
-        named.add(event.prediction_id)
+def tokens_of(event: ShopEvent) -> list[str]:
+    """The prediction ids an event names, on itself or on its items, each once."""
+    named = [event.prediction_id] if event.prediction_id else []
+    for item in getattr(event, "items", ()):
+        token = item.prediction_id
+        if token and token not in named:
+            named.append(token)
     return named
 
 
@@ -166,25 +169,32 @@ def _add_feedback(visitor: Visitor, event: FeedbackGiven) -> bool:
     if event.item_id is None or event.verdict <= 0:
         return False
     touch = Touch(event.event_id, event.event_time_ms, "feedback", event.prediction_id)
-    return _add_touch(visitor, event.item_id, touch)
+    return _add_touch(visitor.touches.setdefault(event.item_id, []), touch)
 
 
-def _add_touches(visitor: Visitor, event: TouchEvent) -> bool:
-    kind = _KIND[type(event)]
+def _add_touches(visitor: Visitor, event: TouchEvent, kind: str) -> bool:
     added = False
+    touches = visitor.touches
     for item in event.items:
         token = item.prediction_id or event.prediction_id
         touch = Touch(event.event_id, event.event_time_ms, kind, token)
-        added |= _add_touch(visitor, item.item_id, touch)
+        known = touches.get(item.item_id)
+        if known is None:
+            touches[item.item_id] = [touch]
+            added = True
+        else:
+            added |= _add_touch(known, touch)
     return added
 
 
-def _add_touch(visitor: Visitor, item_id: str, touch: Touch) -> bool:
-    known = visitor.touches.setdefault(item_id, [])
-    if any(other.event_id == touch.event_id for other in known):
-        return False
+def _add_touch(known: list[Touch], touch: Touch) -> bool:
+    """Puts one interaction with an item in its place; False when it is there already."""
+    for other in known:
+        if other.event_id == touch.event_id:
+            return False
     known.append(touch)
-    known.sort(key=lambda other: (other.at_ms, other.event_id))
+    if len(known) > 1 and known[-2].at_ms >= touch.at_ms:
+        known.sort(key=lambda other: (other.at_ms, other.event_id))
     del known[:-MOST_TOUCHES_OF_AN_ITEM]
     return True
 

@@ -5,13 +5,14 @@ time less the lateness; a source that is idle in wall time does not hold it back
 wall time is an argument.
 """
 
-import heapq
+from bisect import bisect_left
 from collections.abc import Sequence
 from typing import Generic, TypeVar
 
 import msgspec
 
 NEVER_MS = -1
+_FOREVER_MS = 1 << 62
 NEAR_MS = 86_400_000  # event time this close to wall time is taken for live
 Payload = TypeVar("Payload")
 
@@ -127,16 +128,19 @@ class Merge(Generic[Payload]):
     """Inputs held until the watermark closes them, given out by (event time, id)."""
 
     def __init__(self) -> None:
-        self._heap: list[tuple[int, str, int, Payload]] = []
+        self._held: list[tuple[int, str, int, Payload]] = []
         self._count = 0
+        self._least_ms = _FOREVER_MS
 
     def __len__(self) -> int:
-        return len(self._heap)
+        return len(self._held)
 
     def put(self, event_time_ms: int, record_id: str, payload: Payload) -> None:
         """Holds one input."""
         self._count += 1
-        heapq.heappush(self._heap, (event_time_ms, record_id, self._count, payload))
+        self._held.append((event_time_ms, record_id, self._count, payload))
+        if event_time_ms < self._least_ms:
+            self._least_ms = event_time_ms
 
     def take(self, watermark_ms: int) -> list[tuple[int, Payload]]:
         """What is closed at the watermark, in order, as (event time, payload).
@@ -147,12 +151,16 @@ class Merge(Generic[Payload]):
         >>> merge.take(2), len(merge)
         ([(1, 'a'), (1, 'b')], 1)
         """
-        taken = []
-        while self._heap and self._heap[0][0] <= watermark_ms:
-            at_ms, _, _, payload = heapq.heappop(self._heap)
-            taken.append((at_ms, payload))
+        if watermark_ms < self._least_ms:
+            return []
+        held = self._held
+        held.sort()  # nearly sorted from the last time on: what came since is merged in
+        end = bisect_left(held, (watermark_ms + 1,))
+        taken = [(at_ms, payload) for at_ms, _, _, payload in held[:end]]
+        del held[:end]
+        self._least_ms = held[0][0] if held else _FOREVER_MS
         return taken
 
     def held(self) -> list[Payload]:
         """What is held, in no order."""
-        return [payload for _, _, _, payload in self._heap]
+        return [payload for _, _, _, payload in self._held]

@@ -160,4 +160,12 @@ class Running(
     hits: int = 0
 
 
-SlotRecord = JudgedList | BasketSeen | JoinCounts | Running | Watermark
+class JudgedBatch(
+    msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="kind", tag="batch"
+):
+    """What one batch of inputs brought about, in order: a record each would cost more than it."""
+
+    entries: list[JudgedList | BasketSeen | JoinCounts | Running]
+
+
+SlotRecord = JudgedList | BasketSeen | JoinCounts | Running | JudgedBatch | Watermark

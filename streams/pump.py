@@ -1,45 +1,51 @@
 """The pump of one stage: a Faust service that feeds an agent whole batches.
 
 A thread reads with confluent-kafka, hands one batch to the agent through a Faust channel, waits for
-the agent, then writes the local store and one Kafka transaction. Offsets are committed last.
+the agent, then writes the local store and one Kafka transaction. Offsets are committed last, and
+only then may a checkpoint take the place of the journal that could step the batch again.
 """
 
 import asyncio
 import logging
 import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Future
 
+from confluent_kafka import Message
 from faust import Service
 
 from adapters.clock import wall_ms
 from core.settings import Settings
 from streams.snapshots import Snapshots
 from streams.stage import Record, Stage
-from streams.store import Changes
+from streams.store import Changes, Entry
 from streams.transport import Transport
 
 logger = logging.getLogger(__name__)
 POLL_S = 0.1
 TICK_MS = 250
 COMMIT_EVERY_MS = 1_000
+CHECKPOINT_EVERY_MS = 10_000
+CHECKPOINT_RECORDS = 500_000
+CHECKPOINT_ROWS = 100_000
 STOP_WITHIN_S = 30.0
 
 
 class Batch:
     """One batch on its way through the agent; `done` takes the changes or what went wrong."""
 
-    def __init__(self, stage: Stage, records: list[Record], live: bool) -> None:
+    def __init__(self, stage: Stage, records: Sequence[Record], now_ms: int, live: bool) -> None:
         self._stage = stage
-        self._records = records
+        self._records = list(records)
+        self._now_ms = now_ms
         self._live = live
         self.done: Future[Changes] = Future()
 
     def work(self) -> None:
         """Steps the stage; never raises: what goes wrong is for the pump, which stops for it."""
         try:
-            self.done.set_result(self._stage.step(self._records, wall_ms(), self._live))
+            self.done.set_result(self._stage.step(self._records, self._now_ms, self._live))
         except BaseException as error:  # noqa: BLE001 - carried to the pump, which re-raises it
             self.done.set_exception(error)
 
@@ -63,7 +69,8 @@ class Pump(Service):
         self._store = self._snapshots.open_store()
         self.transport = Transport(settings, stage, self._store, self._load)
         self._thread = threading.Thread(target=self._run, name=stage.process, daemon=True)
-        self._worked_ms = self._committed_ms = 0
+        self._worked_ms = self._committed_ms = self._checkpoint_ms = 0
+        self._since = 0
         self.is_ready = False
 
     async def on_start(self) -> None:
@@ -79,6 +86,8 @@ class Pump(Service):
             await asyncio.sleep(0.02)
 
     def _load(self, partitions: list[int]) -> None:
+        if not partitions and not self.transport.catching_up:
+            self._checkpoint()
         self._stage.load(self._store, partitions)
         self.is_ready = bool(partitions)
 
@@ -93,34 +102,50 @@ class Pump(Service):
             self._stop_all(error)
 
     def _turn(self) -> None:
-        records = self.transport.read(POLL_S)
-        live = not self.transport.repeating
-        now_ms = wall_ms()
-        if not records and now_ms - self._worked_ms < TICK_MS:
+        read = self.transport.read(POLL_S)
+        if read is None:
+            return  # the rest of a batch that is stepped again is on its way
+        if read.again is not None:
+            self._step_again(read.records, read.again)
+            return
+        now_ms, live = wall_ms(), not read.repeating
+        if not read.records and now_ms - self._worked_ms < TICK_MS:
             return
         self._worked_ms = now_ms
         if not self.transport.assigned:
             return
         if live and self.transport.said_until:
             self._repeat()
-        changes = self._through_agent(Batch(self._stage, list(records), live))
-        offsets = self.transport.read_until(records)
+        changes = self._through_agent(Batch(self._stage, read.records, now_ms, live))
         if not live:
             changes.outs.clear()  # an earlier life has sent them
+        self._keep(read.records, changes, now_ms, live)
+        self._commit(changes, now_ms, live)
+        self._maybe_checkpoint(len(read.records), now_ms)
+        self._snapshots.maybe_take(self._store, now_ms)
+
+    def _step_again(self, records: list[Message], entry: Entry) -> None:
+        """Steps a batch of the journal: only the last may have outputs that were never sent."""
+        changes = self._through_agent(Batch(self._stage, records, entry.wall_ms, entry.live))
+        rest = self.transport.to_send(entry, changes.outs)
+        if rest:
+            self.transport.send(rest)
+
+    def _keep(self, records: list[Message], changes: Changes, now_ms: int, live: bool) -> None:
+        """Writes what a restart needs, while the outputs travel."""
+        until = self.transport.read_until(records)
         if changes.outs:
             self.transport.begin(changes.outs)
-        if changes or records:
-            self._store.write(changes, offsets)
-        self._commit(changes, now_ms, live)
-        self._snapshots.maybe_take(self._store, now_ms)
+        if self._stage.journaled:
+            self._store.note(until, now_ms, live=live, silent=not live)
+        elif changes or records:
+            self._store.write(changes, self.transport.offsets)
 
     def _repeat(self) -> None:
         """Catches up with what an earlier owner of these partitions has said by the wall clock."""
-        changes = self._stage.repeat(self.transport.said_until)
+        self._stage.repeat(self.transport.said_until)
         self.transport.said_until = {}
-        changes.outs.clear()
-        if changes:
-            self._store.write(changes, self.transport.offsets)
+        self._checkpoint()
 
     def _through_agent(self, batch: Batch) -> Changes:
         asyncio.run_coroutine_threadsafe(self._put(batch), self._home)
@@ -139,10 +164,24 @@ class Pump(Service):
             self.transport.send(changes.outs)
             self._committed_ms = now_ms
 
+    def _maybe_checkpoint(self, records: int, now_ms: int) -> None:
+        """A checkpoint after the batch's outputs are committed, never before."""
+        self._since += records
+        many = self._since >= CHECKPOINT_RECORDS or self._stage.changed() >= CHECKPOINT_ROWS
+        if many or now_ms - self._checkpoint_ms >= CHECKPOINT_EVERY_MS:
+            self._checkpoint_ms = now_ms
+            self._checkpoint()
+
+    def _checkpoint(self) -> None:
+        if self._stage.journaled:
+            self._store.checkpoint(self._stage.checkpoint(), self.transport.offsets)
+            self._since = 0
+
     def _finish(self) -> None:
         if not self.transport.catching_up and self.transport.assigned:
-            rest = self._stage.rest()
-            if rest:
+            if self._stage.journaled:
+                self._checkpoint()
+            elif rest := self._stage.checkpoint():
                 self._store.write(rest, self.transport.offsets)
             self._snapshots.take(self._store)
         self.transport.close()

@@ -1,8 +1,8 @@
 """A stage's store kept twice: on this machine, and as snapshots beside the artefacts.
 
 A worker without a local store begins with the newest snapshot; the inputs after it are stepped
-again. Snapshots are files, so the artefacts must be on a file URL; elsewhere none are taken and
-lost state is stepped from the topics.
+again. Snapshots are directories, so the artefacts must be on a file URL; elsewhere none are taken
+and lost state is stepped from the topics.
 """
 
 import logging
@@ -13,11 +13,12 @@ from urllib.parse import unquote, urlsplit
 
 from adapters.home import artefacts_url, home_of
 from core.settings import Settings
-from streams.store import Store
+from streams.store import Store, begin_from
 
 logger = logging.getLogger(__name__)
 EVERY_MS = 60_000
 KEPT = 2
+_SUFFIX = ".rocksdb"
 
 
 class Snapshots:
@@ -25,7 +26,7 @@ class Snapshots:
 
     def __init__(self, settings: Settings, short: str) -> None:
         worker = settings.name or "streams"
-        self._local = home_of(settings) / "streams" / worker / f"{short}.sqlite"
+        self._local = home_of(settings) / "streams" / worker / (short + _SUFFIX)
         url = urlsplit(artefacts_url(settings))
         kept = Path(unquote(url.path)) if url.scheme == "file" else None
         self._kept = kept / "state" / "streams" / worker / short if kept else None
@@ -34,9 +35,9 @@ class Snapshots:
 
     def open_store(self) -> Store:
         """The local store; where there is none, begun from the newest snapshot."""
-        if not self._local.exists() and (found := self._files()):
+        if not self._local.exists() and (found := self._found()):
             self._local.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(found[-1], self._local)
+            begin_from(found[-1], self._local)
             logger.info("state begun from snapshot %s", found[-1].name)
         return Store(self._local)
 
@@ -53,14 +54,15 @@ class Snapshots:
         if self._kept is None or store.batch == self._taken_batch:
             return
         self._kept.mkdir(parents=True, exist_ok=True)
-        path = self._kept / f"{store.batch:016d}.sqlite"
+        path = self._kept / f"{store.batch:016d}{_SUFFIX}"
         unfinished = path.with_suffix(".unfinished")
-        unfinished.unlink(missing_ok=True)
+        for stale in (unfinished, path):
+            shutil.rmtree(stale, ignore_errors=True)
         store.back_up(unfinished)
         os.replace(unfinished, path)
         self._taken_batch = store.batch
-        for old in self._files()[:-KEPT]:
-            old.unlink(missing_ok=True)
+        for old in self._found()[:-KEPT]:
+            shutil.rmtree(old, ignore_errors=True)
 
-    def _files(self) -> list[Path]:
-        return sorted(self._kept.glob("*.sqlite")) if self._kept else []
+    def _found(self) -> list[Path]:
+        return sorted(self._kept.glob("*" + _SUFFIX)) if self._kept else []

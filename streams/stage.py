@@ -22,13 +22,16 @@ class Record(Protocol):
 class Stage(Protocol):
     """A stage of the worker. `load` after each rebalance, then `step` batch by batch.
 
-    `gather_s` is how long the rest of a batch may take to come after its first record.
+    `gather_s` is how long the rest of a batch may take to come after its first record. A stage that
+    is `journaled` works in memory: its batches can be stepped again from a journal of how far they
+    read, and it writes down what changed at a `checkpoint`. Any other says all of it at each step.
     """
 
     process: str
     short: str
     inputs: tuple[Topic, ...]
     gather_s: float
+    journaled: bool
 
     def load(self, store: Store, partitions: list[int]) -> None:
         """Takes up the partitions as the store has them; others are let go."""
@@ -36,14 +39,17 @@ class Stage(Protocol):
     def step(self, records: list[Record], wall_ms: int, live: bool) -> Changes:
         """Works through a batch; `live` is False while inputs are stepped again after a loss."""
 
+    def checkpoint(self) -> Changes:
+        """What has changed since the last one and no step has said."""
+
+    def changed(self) -> int:
+        """About how many rows the next checkpoint would write."""
+
     def closed(self) -> dict[int, int]:
         """How far event time is closed, by partition; what the next owner must not say again."""
 
-    def repeat(self, until: dict[int, int]) -> Changes:
+    def repeat(self, until: dict[int, int]) -> None:
         """Lets live time pass as far as an earlier owner did, who has said what follows."""
-
-    def rest(self) -> Changes:
-        """What should be kept before a clean stop."""
 
     def counters(self) -> dict[str, float]:
         """Counts and gauges for `/metrics`."""

@@ -4,7 +4,11 @@ In live time what is due is said when the wall clock has passed it, not when a r
 offsets alone do not tell the next owner of a partition what has been said already: this does.
 """
 
+from collections.abc import Mapping
+
 import msgspec
+
+from streams.store import Place
 
 
 class Standing(msgspec.Struct, frozen=True, array_like=True):
@@ -40,3 +44,35 @@ def read(text: str | None) -> Standing:
         return _decode(text)
     except msgspec.MsgspecError:
         return NOTHING
+
+
+def said_until(
+    left: Mapping[Place, Standing], mine: Mapping[Place, int], sent: Mapping[Place, int]
+) -> dict[int, int]:
+    """How far what is due has been said, of partitions where we are not past the commit.
+
+    Args:
+        left: what came with the committed offsets.
+        mine: how far this worker had read.
+        sent: the committed offsets.
+    """
+    ahead = {place[1] for place, at in mine.items() if at > max(sent.get(place, 0), 0)}
+    until: dict[int, int] = {}
+    for (_, number), standing in left.items():
+        if standing.closed_ms >= 0 and number not in ahead:
+            until[number] = max(until.get(number, -1), standing.closed_ms)
+    return until
+
+
+def taken_by_others(
+    worker: str,
+    left: Mapping[Place, Standing],
+    mine: Mapping[Place, int],
+    sent: Mapping[Place, int],
+) -> set[int]:
+    """Partitions of which another worker has gone on from where this one had come to."""
+    return {
+        place[1]
+        for place, each in left.items()
+        if each.worker not in ("", worker) and sent.get(place, -1) >= mine.get(place, 0)
+    }

@@ -1,28 +1,29 @@
-"""A stage's memory on this machine: state, input offsets and outbox in one SQLite file.
+"""A stage's memory on this machine: state, input offsets, outbox and journal in one RocksDB.
 
-Everything a batch changes is written in one transaction, so that after a crash the state, how far
-the inputs were read and what was to be sent agree. Knows no Kafka and no meaning of its rows.
+Everything a batch changes is written at once, so that after a crash the state, how far the inputs
+were read and what was to be sent agree. A stage that is journaled writes its state now and then and
+a line per batch between. Knows no Kafka and no meaning of its rows.
 """
 
-import sqlite3
+import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
+from rocksdict import BlockBasedOptions, Cache, Checkpoint, Options, Rdict, WriteBatch
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS state (
-    partition INTEGER NOT NULL, kind TEXT NOT NULL, key TEXT NOT NULL,
-    value BLOB NOT NULL, at_ms INTEGER, PRIMARY KEY (partition, kind, key));
-CREATE TABLE IF NOT EXISTS offsets (
-    topic TEXT NOT NULL, partition INTEGER NOT NULL, next INTEGER NOT NULL,
-    PRIMARY KEY (topic, partition));
-CREATE TABLE IF NOT EXISTS outbox (one INTEGER PRIMARY KEY CHECK (one = 1), outs BLOB NOT NULL);
-CREATE TABLE IF NOT EXISTS batch (one INTEGER PRIMARY KEY CHECK (one = 1), number INTEGER NOT NULL);
-INSERT OR IGNORE INTO batch VALUES (1, 0);
-"""
+from schemas.errors import Unavailable
+
 RowKey = tuple[int, str, str]
 Place = tuple[str, int]
+_WRITE_BUFFER_BYTES = 4_000_000
+_CACHE_BYTES = 16_000_000
+_NO_TIME = -1
+_BATCH, _OUTBOX = b"batch", b"outbox"
+_OFFSET, _STATE, _JOURNAL = b"offset/", b"state/", b"journal/"
+_pack = msgspec.msgpack.Encoder().encode
+_number = msgspec.msgpack.Decoder(int).decode
 
 
 class Out(msgspec.Struct, frozen=True, array_like=True):
@@ -37,6 +38,19 @@ class Out(msgspec.Struct, frozen=True, array_like=True):
     value: bytes | None
     to: int | None = None
     headers: list[tuple[str, bytes | None]] = []
+
+
+class Entry(msgspec.Struct, frozen=True, array_like=True):
+    """One batch of a journaled stage: when it was worked through, and how far it read each place.
+
+    `silent` says that its outputs had been sent by an earlier life.
+    """
+
+    batch: int
+    wall_ms: int
+    live: bool
+    silent: bool
+    until: list[tuple[str, int, int]]
 
 
 class Changes:
@@ -61,100 +75,162 @@ class Changes:
         return bool(self.puts or self.deletes or self.outs)
 
 
+_entry = msgspec.msgpack.Decoder(Entry).decode
+_outs = msgspec.msgpack.Decoder(list[Out]).decode
+
+
 class Store:
-    """One stage's file. Used by one thread at a time."""
+    """One stage's directory. Used by one thread at a time."""
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path = path
-        self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
-        # Values are kilobytes: larger pages and rarer checkpoints write them 40 % cheaper.
-        self._db.execute("PRAGMA page_size=8192")
-        self._db.execute("PRAGMA cache_size=-16000")
-        self._db.execute("PRAGMA journal_mode=WAL")
-        self._db.execute("PRAGMA wal_autocheckpoint=4000")
-        self._db.execute("PRAGMA synchronous=NORMAL")
-        self._db.executescript(_SCHEMA)
-        self.batch = int(self._db.execute("SELECT number FROM batch").fetchone()[0])
+        try:
+            self._db = Rdict(str(path), _options())
+        except Exception as error:  # the binding raises nothing narrower
+            raise Unavailable(f"state at {path}: {error}") from error
+        known = self._db.get(_BATCH)
+        self.batch = 0 if known is None else _number(known)
 
     def write(self, changes: Changes, offsets: dict[Place, int]) -> None:
         """Carries the changes out, replaces the outbox and counts the batch, all or nothing."""
-        encode = msgspec.msgpack.encode
-        db = self._db
-        db.execute("BEGIN IMMEDIATE")
-        try:
-            db.executemany(
-                "DELETE FROM state WHERE partition = ? AND kind = ? AND key = ?", changes.deletes
-            )
-            db.executemany(
-                "INSERT OR REPLACE INTO state VALUES (?, ?, ?, ?, ?)",
-                ((*row, *value) for row, value in changes.puts.items()),
-            )
-            db.executemany(
-                "INSERT OR REPLACE INTO offsets VALUES (?, ?, ?)",
-                ((*place, following) for place, following in offsets.items()),
-            )
-            db.execute("INSERT OR REPLACE INTO outbox VALUES (1, ?)", (encode(changes.outs),))
-            db.execute("UPDATE batch SET number = ?", (self.batch + 1,))
-            db.execute("COMMIT")
-        except BaseException:
-            db.execute("ROLLBACK")
-            raise
+        batch = WriteBatch(raw_mode=True)
+        _carry_out(batch, changes, offsets)
+        batch.put(_OUTBOX, _pack(changes.outs))
+        batch.put(_BATCH, _pack(self.batch + 1))
+        self._db.write(batch)
         self.batch += 1
+
+    def note(
+        self, until: dict[Place, int], wall_ms: int, *, live: bool, silent: bool = False
+    ) -> None:
+        """Adds a batch to the journal and counts it; its state follows with a `checkpoint`."""
+        places = [(*place, following) for place, following in until.items()]
+        entry = Entry(self.batch + 1, wall_ms, live, silent, places)
+        batch = WriteBatch(raw_mode=True)
+        batch.put(_JOURNAL + _width(entry.batch), _pack(entry))
+        batch.put(_BATCH, _pack(entry.batch))
+        self._db.write(batch)
+        self.batch += 1
+
+    def checkpoint(self, changes: Changes, offsets: dict[Place, int]) -> None:
+        """Carries the changes out in the place of the journal, all or nothing."""
+        batch = WriteBatch(raw_mode=True)
+        _carry_out(batch, changes, offsets)
+        for key, _ in self._under(_JOURNAL):
+            batch.delete(key)
+        self._db.write(batch)
+
+    def journal(self) -> list[Entry]:
+        """The batches since the last checkpoint, oldest first."""
+        return [_entry(value) for _, value in self._under(_JOURNAL)]
 
     def get(self, row: RowKey) -> bytes | None:
         """What the row holds."""
-        found = self._db.execute(
-            "SELECT value FROM state WHERE partition = ? AND kind = ? AND key = ?", row
-        ).fetchone()
-        return None if found is None else bytes(found[0])
+        found = self._db.get(_key(row))
+        return None if found is None else bytes(found[8:])
 
-    def rows(self, partition: int, kind: str) -> Iterator[tuple[str, bytes, int]]:
+    def rows(self, partition: int, kind: str) -> list[tuple[str, bytes, int]]:
         """(key, value, at_ms) of every row of a kind, by at_ms and then key."""
-        yield from self._db.execute(
-            "SELECT key, value, at_ms FROM state WHERE partition = ? AND kind = ?"
-            " ORDER BY at_ms, key",
-            (partition, kind),
-        )
+        head = _key((partition, kind, ""))
+        found = [
+            (key[len(head) :].decode(), bytes(value[8:]), _time(value))
+            for key, value in self._under(head)
+        ]
+        return sorted(found, key=lambda row: (row[2], row[0]))
 
     def moments(self, partition: int, kind: str) -> list[tuple[int, str]]:
         """(at_ms, key) of the rows of a kind that have a time, without their values."""
-        return self._db.execute(
-            "SELECT at_ms, key FROM state WHERE partition = ? AND kind = ?"
-            " AND at_ms IS NOT NULL ORDER BY at_ms, key",
-            (partition, kind),
-        ).fetchall()
+        head = _key((partition, kind, ""))
+        found = ((_time(value), key[len(head) :].decode()) for key, value in self._under(head))
+        return sorted(each for each in found if each[0] != _NO_TIME)
 
     def offsets(self) -> dict[Place, int]:
-        """The next offset of each input place."""
-        found = self._db.execute("SELECT topic, partition, next FROM offsets").fetchall()
-        return {(topic, partition): following for topic, partition, following in found}
+        """The next offset of each input place, as of the last batch or checkpoint."""
+        found = {}
+        for key, value in self._under(_OFFSET):
+            number, _, topic = key[len(_OFFSET) :].decode().partition("/")
+            found[topic, int(number)] = _number(value)
+        return found
 
     def outbox(self) -> list[Out]:
         """What the newest batch had to send."""
-        found = self._db.execute("SELECT outs FROM outbox").fetchone()
-        return msgspec.msgpack.decode(found[0], type=list[Out]) if found else []
+        found = self._db.get(_OUTBOX)
+        return [] if found is None else _outs(found)
 
     def forget(self, partitions: Iterable[int], topics: Iterable[str]) -> None:
         """Drops everything known of some partitions: their state and their offsets."""
+        batch = WriteBatch(raw_mode=True)
         names = list(topics)
-        self._db.execute("BEGIN IMMEDIATE")
         for partition in partitions:
-            self._db.execute("DELETE FROM state WHERE partition = ?", (partition,))
-            self._db.executemany(
-                "DELETE FROM offsets WHERE topic = ? AND partition = ?",
-                [(name, partition) for name in names],
-            )
-        self._db.execute("COMMIT")
+            for key, _ in self._under(_STATE + b"%d/" % partition):
+                batch.delete(key)
+            for name in names:
+                batch.delete(_place_key((name, partition)))
+        self._db.write(batch)
 
     def back_up(self, path: Path) -> None:
-        """Copies the whole file, consistent, to another path."""
-        target = sqlite3.connect(path)
-        try:
-            self._db.backup(target)
-        finally:
-            target.close()
+        """Copies the whole store, consistent, to another path that does not exist yet."""
+        Checkpoint(self._db).create_checkpoint(str(path))
 
     def close(self) -> None:
-        """Closes the file; what was written stays."""
+        """Closes it; what was written stays."""
         self._db.close()
+
+    def _under(self, head: bytes) -> Iterator[tuple[bytes, bytes]]:
+        rows: Iterator[Any] = self._db.items(from_key=head)  # raw mode: bytes alone
+        for key, value in rows:
+            if not key.startswith(head):
+                return
+            yield key, value
+
+
+def begin_from(copy: Path, path: Path) -> None:
+    """Puts a store at `path` that is what `back_up` had copied."""
+    unfinished = path.with_suffix(".unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    shutil.copytree(copy, unfinished)
+    unfinished.rename(path)
+
+
+def _carry_out(batch: WriteBatch, changes: Changes, offsets: dict[Place, int]) -> None:
+    for row in changes.deletes:
+        batch.delete(_key(row))
+    for row, (value, at_ms) in changes.puts.items():
+        moment = _NO_TIME if at_ms is None else at_ms
+        batch.put(_key(row), moment.to_bytes(8, "big", signed=True) + value)
+    for place, following in offsets.items():
+        batch.put(_place_key(place), _pack(following))
+
+
+def _key(row: RowKey) -> bytes:
+    partition, kind, key = row
+    return b"state/%d/%s/%s" % (partition, kind.encode(), key.encode())
+
+
+def _place_key(place: Place) -> bytes:
+    topic, number = place
+    return b"offset/%d/%s" % (number, topic.encode())
+
+
+def _width(number: int) -> bytes:
+    return b"%020d" % number
+
+
+def _time(value: bytes) -> int:
+    return int.from_bytes(value[:8], "big", signed=True)
+
+
+def _options() -> Options:
+    """Little memory, one background thread: a worker has other things to do."""
+    options = Options(raw_mode=True)
+    options.create_if_missing(True)
+    options.set_write_buffer_size(_WRITE_BUFFER_BYTES)
+    options.set_max_write_buffer_number(3)
+    options.set_keep_log_file_num(2)
+    options.set_max_open_files(64)
+    table = BlockBasedOptions()
+    table.set_block_cache(Cache(_CACHE_BYTES))
+    table.set_bloom_filter(10, False)
+    options.set_block_based_table_factory(table)
+    return options

@@ -6,6 +6,7 @@ was stepped since, so that a batch costs what it changes and a restart goes on e
 
 from collections import Counter
 from collections.abc import Callable
+from typing import Any
 
 import msgspec
 
@@ -16,6 +17,7 @@ from schemas import topics
 from schemas.codec import Decoder, cloud_headers, encode, refused_headers
 from schemas.errors import InvalidEvent
 from schemas.models import Order, Retrain
+from schemas.outcomes import JudgedBatch
 from schemas.watermarks import Progress, Watermark
 from streams.stage import Names, Record, origin_of, records_read
 from streams.store import Changes, Out, Store
@@ -74,6 +76,7 @@ class TaskRoom:
     process = "streams.tasks"
     short = "streams.tasks"
     inputs: tuple[topics.Topic, ...] = (topics.SLOTS, topics.COMMANDS)
+    journaled = False  # it keeps a journal of its own
     gather_s = 0.0  # a visitor batch's slots come in one transaction
 
     def __init__(self, settings: Settings, ends: Callable[[], dict[str, int]]) -> None:
@@ -111,7 +114,8 @@ class TaskRoom:
             self._entries += 1
             self._next_entry = int(key) + 1
             if entry.topic:
-                self._stage.step(self._decoders[entry.topic](entry.value))
+                for each in _each(self._decoders[entry.topic](entry.value)):
+                    self._stage.step(each)
             else:
                 self._closes += 1
                 self._stage.close(entry.watermark_ms, entry.wall_ms)
@@ -135,17 +139,19 @@ class TaskRoom:
         """Nothing: the stage has one owner, and its journal knows each close."""
         return {}
 
-    def repeat(self, until: dict[int, int]) -> Changes:
+    def repeat(self, until: dict[int, int]) -> None:
         """Nothing, see `closed`."""
-        del until
-        return Changes()
 
-    def rest(self) -> Changes:
+    def checkpoint(self) -> Changes:
         """The snapshot, so that the next start reads no journal."""
         self._changes = Changes()
         if self._assigned and self._entries:
             self._snapshot()
         return self._changes
+
+    def changed(self) -> int:
+        """Nothing: each step says all it changes."""
+        return 0
 
     def counters(self) -> dict[str, float]:
         """Counts since the start, and how far event time is closed."""
@@ -170,10 +176,11 @@ class TaskRoom:
         if isinstance(decoded, Watermark):
             self._mark(record, decoded, wall_ms)
             return
-        if topic is topics.SLOTS:
-            at_ms = getattr(decoded, "closed_at_ms", None) or decoded.event_time_ms
-            self._clock.saw(f"{record.partition()}/0", at_ms, wall_ms)
-        self._stage.step(decoded)
+        for each in _each(decoded):
+            if topic is topics.SLOTS:
+                at_ms = getattr(each, "closed_at_ms", None) or each.event_time_ms
+                self._clock.saw(f"{record.partition()}/0", at_ms, wall_ms)
+            self._stage.step(each)
         self._note(Entry(topic=topic.name, value=record.value()))
         if isinstance(decoded, Order) and self._clock.by_barriers:
             # An order is due at once, and no barrier may come before it is carried out.
@@ -268,3 +275,8 @@ class TaskRoom:
     ) -> None:
         name = self._names.full(topic)
         self._changes.outs.append(Out(_OWNER, name, key, value, None, list(headers)))
+
+
+def _each(decoded: Any) -> list[Any]:
+    """The records that one record holds: those of a batch, or itself."""
+    return decoded.entries if isinstance(decoded, JudgedBatch) else [decoded]

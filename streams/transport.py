@@ -8,18 +8,33 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 
+import msgspec
 from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 
 from adapters import kafka
 from core.settings import Settings
 from schemas.errors import Unavailable
+from streams.again import Again, place_of, until_of
 from streams.stage import Stage
-from streams.standing import Standing, read, written
-from streams.store import Out, Place, Store
+from streams.standing import Standing, read, said_until, taken_by_others, written
+from streams.store import Entry, Out, Place, Store
 
 logger = logging.getLogger(__name__)
-MOST_RECORDS = 2_000
+MOST_RECORDS = 10_000
 SEND_WITHIN_S = 60.0
+_BEGINNING = -2  # librdkafka's own name for it
+
+
+class Read(msgspec.Struct, frozen=True):
+    """What one read gave: records to step, and what an earlier life made of them.
+
+    `again` is the journal's entry when the batch is stepped again just as it was; `repeating` says
+    that an earlier life has sent what follows from these records, in whatever batches.
+    """
+
+    records: list[Message] = []
+    again: Entry | None = None
+    repeating: bool = False
 
 
 class Transport:
@@ -50,17 +65,20 @@ class Transport:
         self._consumer = kafka.consumer(settings, group, enable_partition_eof=True)
         self._goal: dict[Place, int] = {}
         self._held: list[Message] = []
-        self.repeating = False
+        self._again: Again[Message] = Again()
+        self._ended: set[Place] = set()
+        self._send_last = False
         self.offsets: dict[Place, int] = {}
         self.assigned: list[int] = []
         self._sent: dict[Place, int] = {}
         self._begun = False
+        self._taken: set[int] = set()
         self.said_until: dict[int, int] = {}
 
     @property
     def catching_up(self) -> bool:
         """True while inputs are stepped again whose outputs were sent by an earlier life."""
-        return bool(self._goal)
+        return bool(self._goal or self._again)
 
     @property
     def unsent_offsets(self) -> bool:
@@ -81,39 +99,45 @@ class Transport:
             self._topics, on_assign=self._assign, on_revoke=self._revoke, on_lost=self._lost
         )
 
-    def read(self, timeout_s: float) -> list[Message]:
+    def read(self, timeout_s: float) -> Read | None:
         """What has come, or comes within a moment of the first.
 
-        While catching up only records below the goal are given out, the others wait. `repeating`
-        says of what was given out whether an earlier life has sent what follows from it.
+        A batch of the journal is given out as it was; None while parts of it are on their way.
+        While catching up only records below the goal are given out, the others wait.
 
         Raises:
             Unavailable: the broker reported an error that does not pass by itself.
         """
-        self.repeating = bool(self._goal)
+        if self._again:
+            return self._read_again(timeout_s)
         if not self._goal and self._held:
             held, self._held = self._held, []
             self._consumer.resume(_places(held))
-            return held
-        first = self._consumer.poll(timeout_s)
-        batch = (
-            [first, *self._consumer.consume(MOST_RECORDS - 1, timeout=self._stage.gather_s)]
-            if first is not None
-            else []
-        )
+            return Read(held)
+        batch = self._gather(timeout_s)
+        if self._again:  # an assignment came within these calls
+            self._again.held += self._usable(batch)
+            return None
         # An assignment within these calls sets the goal; the ends seen in the batch clear it.
         goal = dict(self._goal)
-        self.repeating = bool(goal)
-        usable = [message for message in batch if self._usable(message)]
-        return self._below(goal, usable) if goal else usable
+        usable = [*self._held, *self._usable(batch)] if goal else self._usable(batch)
+        return Read(self._below(goal, usable) if goal else usable, repeating=bool(goal))
+
+    def _gather(self, timeout_s: float) -> list[Message]:
+        first = self._consumer.poll(timeout_s)
+        if first is None:
+            return []
+        return [first, *self._consumer.consume(MOST_RECORDS - 1, timeout=self._stage.gather_s)]
 
     def read_until(self, messages: Sequence[Message]) -> dict[Place, int]:
-        """Notes these messages as read; how far each place has come."""
+        """Notes these messages as read; how far each place has come within them."""
+        until: dict[Place, int] = {}
         for message in messages:
-            place = _place(message)
-            self.offsets[place] = (message.offset() or 0) + 1
-            self._reached(place, self.offsets[place])
-        return self.offsets
+            until[message.topic(), message.partition()] = message.offset()  # type: ignore[index,assignment]
+        for place, offset in until.items():
+            until[place] = self.offsets[place] = offset + 1
+            self._reached(place, offset + 1)
+        return until
 
     def begin(self, outs: Sequence[Out]) -> None:
         """Opens the transaction that `send` ends, and lets its outputs travel meanwhile.
@@ -202,75 +226,91 @@ class Transport:
     def _assign(self, _: object, places: list[TopicPartition]) -> None:
         self.assigned = sorted({place.partition for place in places})
         committed = self._consumer.committed(places, timeout=kafka.ANSWER_WITHIN_S)
-        local = self._store.offsets()
-        self.offsets, self._goal, self._held = {}, {}, []
         known = {(each.topic, each.partition): each for each in committed}
+        local = {key: at for key, at in self._store.offsets().items() if key in known}
+        self.offsets, self._goal, self._held, self._ended = dict(local), {}, [], set()
+        self._again = Again(self._store.journal(), known.keys())
+        mine = self._again.reached(local)
         for place in places:
             key = (place.topic, place.partition)
-            mine, theirs = local.get(key, 0), known[key].offset
-            if key in local:
-                self.offsets[key] = mine
-            if theirs > mine:
-                self._goal[key] = theirs
-            place.offset = mine if key in local else -2
+            if known[key].offset > mine.get(key, 0):
+                self._goal[key] = known[key].offset
+            place.offset = local.get(key, _BEGINNING)
         self._sent = {key: each.offset for key, each in known.items() if each.offset >= 0}
         left = {key: read(each.metadata) for key, each in known.items()}
-        self.said_until = self._said_by_others(left)
+        self.said_until = said_until(left, mine, self._sent)
         self._consumer.assign(places)
         self._on_change(self.assigned)
-        self._send_again(left)
+        self._settle(left, mine)
         logger.info("reads partitions %s of %s", self.assigned, self._topics)
 
-    def _said_by_others(self, left: dict[Place, Standing]) -> dict[int, int]:
-        """How far what is due has been said, of partitions where we are not past the commit."""
-        ahead = {key[1] for key, at in self.offsets.items() if at > max(self._sent.get(key, 0), 0)}
-        until: dict[int, int] = {}
-        for (_, number), standing in left.items():
-            if standing.closed_ms >= 0 and number not in ahead:
-                until[number] = max(until.get(number, -1), standing.closed_ms)
-        return until
-
-    def _send_again(self, left: dict[Place, Standing]) -> None:
-        """Sends the outbox of a batch that was written here and never committed."""
-        if (self._worker, self._store.batch) in {
+    def _settle(self, left: dict[Place, Standing], mine: dict[Place, int]) -> None:
+        """Sees to it that a batch which was written here and never committed is sent."""
+        self._send_last = not self._goal and (self._worker, self._store.batch) not in {
             (each.worker, each.batch) for each in left.values()
-        }:
-            return
-        taken = {
-            key[1]
-            for key, each in left.items()
-            if each.worker not in ("", self._worker)
-            and self._sent.get(key, -1) >= self.offsets.get(key, 0)
         }
-        outbox = [] if self._goal else self._store.outbox()
-        again = [out for out in outbox if out.source in self.assigned and out.source not in taken]
-        if again:
-            self.send(again)
+        self._taken = taken_by_others(self._worker, left, mine, self._sent)
+        if self._send_last and not self._again:
+            again = self._not_taken(self._store.outbox())
+            if again:
+                self.send(again)
+
+    def to_send(self, entry: Entry, outs: Sequence[Out]) -> list[Out]:
+        """What of a batch that was stepped again has still to be sent: at most the last one's."""
+        if entry.silent or self._again or not self._send_last:
+            return []
+        return self._not_taken(outs)
+
+    def _not_taken(self, outs: Sequence[Out]) -> list[Out]:
+        """Those of an earlier life's outputs that no other worker has sent in its place."""
+        wanted = set(self.assigned) - self._taken
+        return [out for out in outs if out.source in wanted]
+
+    def _read_again(self, timeout_s: float) -> Read | None:
+        """The journal's next batch, once all its records have come again."""
+        found = self._again.next(self.offsets, self._ended)
+        if found is None:
+            self._again.held += self._usable(self._gather(timeout_s))
+            return None
+        entry, records = found
+        until = until_of(entry)
+        self.offsets |= until
+        for place, at in until.items():
+            self._reached(place, at)
+        if not self._again:
+            self._held, self._again.held = self._again.held, []
+        return Read(records, again=entry)
 
     def _revoke(self, _: object, places: list[TopicPartition]) -> None:
-        if self.unsent_offsets and self.offsets and not self._goal:
+        if self.unsent_offsets and self.offsets and not self.catching_up:
             self.send([])
         self._lost(_, places)
 
     def _lost(self, *_: object) -> None:
-        self.assigned, self.offsets, self._sent = [], {}, {}
-        self._goal, self._held, self.said_until = {}, [], {}
+        self.assigned = []
         self._on_change([])
+        self.offsets, self._sent = {}, {}
+        self._goal, self._held, self.said_until = {}, [], {}
+        self._again = Again()
 
-    def _usable(self, message: Message) -> bool:
-        error = message.error()
-        if error is None:
-            return True
-        if error.code() == KafkaError._PARTITION_EOF:
-            self._goal.pop(_place(message), None)
-            return False
-        kafka.raise_if_lasting(error)
-        return False
+    def _usable(self, messages: Sequence[Message]) -> list[Message]:
+        """The records among them; ends are noted."""
+        usable = []
+        for message in messages:
+            error = message.error()
+            if error is None:
+                usable.append(message)
+            elif error.code() == KafkaError._PARTITION_EOF:
+                self._goal.pop(place_of(message), None)
+                self._ended.add(place_of(message))
+            else:
+                kafka.raise_if_lasting(error)
+        return usable
 
     def _below(self, goal: dict[Place, int], messages: list[Message]) -> list[Message]:
-        below = []
+        below, self._held = [], []
         for message in messages:
-            if (message.offset() or 0) < goal.get(_place(message), 0):
+            if (message.offset() or 0) < goal.get(place_of(message), 0):
                 below.append(message)
             else:
                 self._held.append(message)
@@ -283,9 +323,5 @@ class Transport:
             del self._goal[place]
 
 
-def _place(message: Message) -> Place:
-    return str(message.topic()), int(message.partition() or 0)
-
-
 def _places(messages: Sequence[Message]) -> list[TopicPartition]:
-    return [TopicPartition(*place) for place in {_place(message) for message in messages}]
+    return [TopicPartition(*place) for place in {place_of(message) for message in messages}]

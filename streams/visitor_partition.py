@@ -1,93 +1,110 @@
 """One partition of the visitor stage: its visitors, its open answers, its clock and what it holds.
 
-Mirrors every change into `Changes`. Visitors and answers are read from the store when they are
-needed, so that memory does not grow with the number of shoppers.
+Works in memory and writes down what changed when it is asked to (`checkpoint`). Visitors and
+answers that nobody touched for long are in the store alone, so that memory does not grow with the
+number of shoppers.
 """
 
 import heapq
-from collections.abc import Iterator
+from collections.abc import Callable
 
 import msgspec
 
 from core import join
 from core.attribution import Windows
-from core.intake import Remembered
 from core.settings import Settings
 from core.visitor_facts import Visitor
-from core.watermarks import NEVER_MS, Clock, Merge, clock
-from schemas.events import ShopEvent
+from core.watermarks import NEVER_MS, Clock, Mark, Merge, clock
+from schemas.events import PurchaseMade, ShopEvent
 from schemas.predictions import Prediction
+from streams.seen_rows import SeenRows
 from streams.store import Changes, Store
+from streams.warm import Warm
 
 EVENTS, PREDICTIONS = "events", "predictions"
 Input = Prediction | ShopEvent
-VISITOR, ANSWER, SEEN, HELD, CLOCK = "visitor", "answer", "seen", "held", "clock"
-_MOST_IN_MEMORY = 20_000
+Say = Callable[["VisitorPartition", Input | None, join.Output], None]
+VISITOR, ANSWER, HELD, CLOCK = "visitor", "answer", "held", "clock"
+_BYTES_OF_ONE = 4_000
+"""About what a visitor or an answer of ten slots takes in memory."""
+
 _pack = msgspec.msgpack.Encoder().encode
 _visitor = msgspec.msgpack.Decoder(Visitor).decode
 _clock = msgspec.msgpack.Decoder(tuple[Clock, int]).decode
+_answer = msgspec.msgpack.Decoder(Prediction).decode
+_json = msgspec.json.Encoder().encode
 _prediction = msgspec.json.Decoder(Prediction).decode
 _event = msgspec.json.Decoder(ShopEvent).decode
+_held = msgspec.msgpack.Decoder(list[tuple[int, str, bytes]]).decode
 
 
 class VisitorPartition:
-    """State of one partition; `changes` is where it writes, replaced batch by batch."""
+    """State of one partition; one thread."""
 
-    def __init__(self, number: int, settings: Settings, store: Store) -> None:
+    def __init__(self, number: int, settings: Settings, store: Store, say: Say) -> None:
         self.number = number
         self.windows: Windows = join.windows_of(settings)
-        self.changes = Changes()
         self.clock = clock((EVENTS, PREDICTIONS))
         self.closed_ms = NEVER_MS
         self._store = store
-        self._visitors: dict[str, Visitor] = {}
-        self._answers: dict[str, Prediction] = {}
+        self._say = say
+        most = settings.streams_memory_mb * 1_000_000 // (2 * _BYTES_OF_ONE)
+        self._visitors: Warm[Visitor] = Warm(most)
+        self._answers: Warm[Prediction] = Warm(most)
         self._touched: set[str] = set()
-        self._held: Merge[tuple[str, Input]] = Merge()
-        self._held_rows: set[str] = set()
+        self._opened: dict[str, None] = {}
+        self._gone: set[str] = set()
+        self._held: Merge[Input] = Merge()
+        self._after: list[tuple[int, Input]] = []
+        self._ahead = {EVENTS: NEVER_MS, PREDICTIONS: NEVER_MS}
         self._load(settings.duplicate_window_ms)
-
-    def begin(self, changes: Changes) -> None:
-        """Starts a batch; lets go of what memory has too much of."""
-        self.changes = changes
-        for cache in (self._visitors, self._answers):
-            if len(cache) > _MOST_IN_MEMORY:
-                cache.clear()
 
     def is_new(self, event: ShopEvent) -> bool:
         """Remembers the event's id; False when it is a repeat."""
-        if not self._seen.is_new(event):
-            return False
-        self.changes.put((self.number, SEEN, event.event_id), b"", event.event_time_ms)
-        return True
+        return self._seen.is_new(event)
 
-    def hold(self, record: Input, value: bytes) -> None:
-        """Keeps an input until the watermark closes it."""
-        if isinstance(record, Prediction):
-            if record.prediction_id in self._answers:
-                return
-            key = f"{PREDICTIONS}/{record.prediction_id}"
-            self._answers[record.prediction_id] = record
-            self.changes.put((self.number, ANSWER, record.prediction_id), value)
-            self._held.put(record.served_at_ms, record.prediction_id, (key, record))
-            self.changes.put((self.number, HELD, key), b"", record.served_at_ms)
-            return
-        key = f"{EVENTS}/{record.event_id}"
-        self._held.put(record.event_time_ms, record.event_id, (key, record))
-        self.changes.put((self.number, HELD, key), value, record.event_time_ms)
+    def mark(self, source: str, mark: Mark) -> Mark | None:
+        """Notes a barrier of one source; returns what both have passed, if that is new."""
+        began = self.clock.run_id
+        passed = self.clock.mark(source, mark)
+        if self.clock.run_id not in ("", began):
+            self.closed_ms = NEVER_MS  # another run: its event time begins anew
+        if self.clock.by_barriers:
+            self._ahead[source] = mark.event_time_ms
+        else:
+            self._ahead = dict.fromkeys(self._ahead, NEVER_MS)
+        return passed
 
-    def advance(self, watermark_ms: int) -> Iterator[tuple[Input | None, join.Output]]:
+    def hold(self, source: str, at_ms: int, record_id: str, record: Input) -> None:
+        """Keeps an input until the watermark closes it.
+
+        One that came after the barrier of its own topic which should have closed it is taken when
+        that barrier has passed on both, so that how the topics interleave changes nothing.
+        """
+        ahead_ms = self._ahead[source]
+        if at_ms <= ahead_ms and ahead_ms > self.closed_ms:
+            self._after.append((ahead_ms, record))
+        else:
+            self._held.put(at_ms, record_id, record)
+
+    def advance(self, watermark_ms: int) -> None:
         """Steps what is closed and states what is due, in event-time order.
 
-        Yields each input with its output, and outputs of closing with None.
+        Says each input that brought something about with its output, and outputs of closing with
+        None.
         """
         before_ms = self.closed_ms
-        self.closed_ms = max(self.closed_ms, watermark_ms)
-        for at_ms, (key, record) in self._held.take(self.closed_ms):
-            yield from self._close(at_ms - 1)
-            self._release(key)
-            yield record, self._step(record, max(before_ms, at_ms - 1))
-        yield from self._close(self.closed_ms)
+        self.closed_ms = closed_ms = max(before_ms, watermark_ms)
+        dues = self._dues
+        for at_ms, record in self._held.take(closed_ms):
+            if dues and dues[0][0] < at_ms:
+                self._close(at_ms - 1)
+            output = self._step(record, max(before_ms, at_ms - 1))
+            if output is not join.NOTHING or type(record) is PurchaseMade:
+                self._say(self, record, output)
+        self._close(closed_ms)
+        if self._after:
+            self._release()
 
     def answer(self, prediction_id: str) -> Prediction:
         """The answer itself, from memory or the store."""
@@ -96,49 +113,92 @@ class VisitorPartition:
             value = self._store.get((self.number, ANSWER, prediction_id))
             if value is None:
                 raise LookupError(f"answer {prediction_id} is open and not stored")
-            known = self._answers[prediction_id] = _prediction(value)
+            known = _answer(value)
+            self._answers.put(prediction_id, known)
         return known
 
     def forget(self, prediction_id: str) -> None:
         """Lets an answer go for good."""
-        self._answers.pop(prediction_id, None)
-        self.changes.delete((self.number, ANSWER, prediction_id))
+        self._answers.drop(prediction_id)
+        if prediction_id in self._opened:
+            del self._opened[prediction_id]
+        else:
+            self._gone.add(prediction_id)  # the store has it
 
-    def finish(self) -> None:
-        """Writes down visitors touched, ids forgotten and the clock."""
+    def checkpoint(self, changes: Changes) -> None:
+        """Writes down all that changed since the last time, and lets go of what memory has."""
+        number = self.number
         for visitor_id in self._touched:
-            visitor = self._visitors[visitor_id]
+            visitor = self._visitors.get(visitor_id)
             due_ms = self._due_of.get(visitor_id)
-            self.changes.put((self.number, VISITOR, visitor_id), _pack(visitor), due_ms)
+            changes.put((number, VISITOR, visitor_id), _pack(visitor), due_ms)
         self._touched.clear()
-        for event_id in self._seen.forget():
-            self.changes.delete((self.number, SEEN, event_id))
-        self.changes.put((self.number, CLOCK, ""), _pack((self.clock, self.closed_ms)))
+        for prediction_id in self._opened:
+            prediction = self._answers.get(prediction_id)
+            changes.put((number, ANSWER, prediction_id), _pack(prediction))
+        self._opened.clear()
+        for prediction_id in self._gone:
+            changes.delete((number, ANSWER, prediction_id))
+        self._gone.clear()
+        self._seen.checkpoint(changes)
+        waiting = [(NEVER_MS, record) for record in self._held.held()] + self._after
+        rows = [(after_ms, _source(record), _json(record)) for after_ms, record in waiting]
+        changes.put((number, HELD, ""), _pack(rows))
+        changes.put((number, CLOCK, ""), _pack((self.clock, self.closed_ms)))
+        self._visitors.turn()
+        self._answers.turn()
 
     @property
     def held(self) -> int:
         """How many inputs wait for the watermark."""
-        return len(self._held)
+        return len(self._held) + len(self._after)
+
+    @property
+    def changed(self) -> int:
+        """How many rows a checkpoint has to write."""
+        return len(self._touched) + len(self._opened) + len(self._gone)
 
     def _step(self, record: Input, closed_ms: int) -> join.Output:
-        visitor = self._visitor(record.visitor_id)
+        visitor_id = record.visitor_id
+        visitor = self._visitors.get(visitor_id)
+        if visitor is None:
+            visitor = self._read(visitor_id)
+        self._touched.add(visitor_id)
+        if isinstance(record, Prediction):
+            return self._step_answer(visitor, record, closed_ms)
+        waiting = len(visitor.waiting)
         output = join.step(visitor, record, self.windows, closed_ms)
-        if isinstance(record, Prediction) and record.prediction_id not in visitor.answers:
-            self.forget(record.prediction_id)
-        self._touch(record.visitor_id, visitor)
+        if visitor_id not in self._due_of or len(visitor.waiting) != waiting:
+            self._schedule(visitor_id, visitor)
         return output
 
-    def _close(self, until_ms: int) -> Iterator[tuple[None, join.Output]]:
-        while self._dues and self._dues[0][0] <= until_ms:
-            due_ms, visitor_id = heapq.heappop(self._dues)
-            if self._due_of.get(visitor_id) != due_ms:
-                continue
-            visitor = self._visitor(visitor_id)
-            yield None, join.close(visitor, due_ms, self.windows)
-            self._touch(visitor_id, visitor)
+    def _step_answer(self, visitor: Visitor, answer: Prediction, closed_ms: int) -> join.Output:
+        name = answer.prediction_id
+        if name in visitor.answers:
+            return join.NOTHING
+        output = join.step(visitor, answer, self.windows, closed_ms)
+        if name in visitor.answers:
+            self._answers.put(name, answer)
+            self._opened[name] = None
+            self._schedule(answer.visitor_id, visitor)
+        return output
 
-    def _touch(self, visitor_id: str, visitor: Visitor) -> None:
-        self._touched.add(visitor_id)
+    def _close(self, until_ms: int) -> None:
+        dues, due_of = self._dues, self._due_of
+        while dues and dues[0][0] <= until_ms:
+            due_ms, visitor_id = heapq.heappop(dues)
+            if due_of.get(visitor_id) != due_ms:
+                continue
+            visitor = self._visitors.get(visitor_id)
+            if visitor is None:
+                visitor = self._read(visitor_id)
+            output = join.close(visitor, due_ms, self.windows)
+            if output.verdicts or output.dropped or output.orphans:
+                self._say(self, None, output)
+            self._touched.add(visitor_id)
+            self._schedule(visitor_id, visitor)
+
+    def _schedule(self, visitor_id: str, visitor: Visitor) -> None:
         due_ms = join.next_due(visitor, self.windows)
         if due_ms is None:
             self._due_of.pop(visitor_id, None)
@@ -146,36 +206,41 @@ class VisitorPartition:
             self._due_of[visitor_id] = due_ms
             heapq.heappush(self._dues, (due_ms, visitor_id))
 
-    def _visitor(self, visitor_id: str) -> Visitor:
-        known = self._visitors.get(visitor_id)
-        if known is None:
-            value = self._store.get((self.number, VISITOR, visitor_id))
-            known = Visitor() if value is None else _visitor(value)
-            self._visitors[visitor_id] = known
-        return known
+    def _read(self, visitor_id: str) -> Visitor:
+        value = self._store.get((self.number, VISITOR, visitor_id))
+        visitor = Visitor() if value is None else _visitor(value)
+        self._visitors.put(visitor_id, visitor)
+        return visitor
 
-    def _release(self, key: str) -> None:
-        row = (self.number, HELD, key)
-        if key in self._held_rows:
-            self._held_rows.discard(key)
-            self.changes.delete(row)
-        else:
-            self.changes.puts.pop(row, None)
-
-    def keep_held(self) -> None:
-        """Notes which held inputs the store has after this batch."""
-        self._held_rows = {key for key, _ in self._held.held()}
+    def _release(self) -> None:
+        late = [record for after_ms, record in self._after if after_ms <= self.closed_ms]
+        self._after = [each for each in self._after if each[0] > self.closed_ms]
+        for record in late:
+            self._held.put(*_place(record), record)
 
     def _load(self, duplicate_window_ms: int) -> None:
         store, number = self._store, self.number
         if (saved := store.get((number, CLOCK, ""))) is not None:
             self.clock, self.closed_ms = _clock(saved)
-        known = ((event_id, at_ms) for at_ms, event_id in store.moments(number, SEEN))
-        self._seen = Remembered(duplicate_window_ms, known=known)
+        self._seen = SeenRows(number, store, duplicate_window_ms)
         self._dues = store.moments(number, VISITOR)
         self._due_of = {visitor_id: due_ms for due_ms, visitor_id in self._dues}
-        for key, value, at_ms in store.rows(number, HELD):
-            source, _, record_id = key.partition("/")
-            record = self.answer(record_id) if source == PREDICTIONS else _event(value)
-            self._held.put(at_ms, record_id, (key, record))
-        self.keep_held()
+        for source, place in self.clock.sources.items():
+            if self.clock.by_barriers and place.mark is not None:
+                self._ahead[source] = place.mark.event_time_ms
+        for after_ms, source, value in _held(store.get((number, HELD, "")) or b"\x90"):
+            record: Input = _prediction(value) if source == PREDICTIONS else _event(value)
+            if after_ms == NEVER_MS:
+                self._held.put(*_place(record), record)
+            else:
+                self._after.append((after_ms, record))
+
+
+def _source(record: Input) -> str:
+    return PREDICTIONS if isinstance(record, Prediction) else EVENTS
+
+
+def _place(record: Input) -> tuple[int, str]:
+    if isinstance(record, Prediction):
+        return record.served_at_ms, record.prediction_id
+    return record.event_time_ms, record.event_id

@@ -1,6 +1,7 @@
 """The visitor stage: validate, drop repeats, join; out come valid events, outcomes and slots.
 
-Wiring alone: what is valid is `core/intake.py`'s, what an answer came to `core/join.py`'s.
+Wiring alone: what is valid is `core/intake.py`'s, what an answer came to `core/join.py`'s. Every
+shopper's every click passes here, so what is the same for a batch is asked once for it.
 """
 
 from collections import Counter
@@ -8,19 +9,19 @@ from collections.abc import Sequence
 
 from core import intake, join
 from core.settings import Settings
-from core.verdict import judged_of, outcome_of
+from core.verdict import Verdict, judged_of, outcome_of, statement_id
 from core.watermarks import NEAR_MS, Mark
 from schemas import topics
-from schemas.codec import Decoder, cloud_headers, encode, refused_headers
+from schemas.codec import CloudHeaders, Decoder, encode, refused_headers
 from schemas.errors import InvalidEvent
 from schemas.events import EventWatermark, ItemListViewed, PurchaseMade, Searched, ShopEvent
 from schemas.outcomes import BasketSeen
-from schemas.predictions import Prediction
 from schemas.topics import Topic
 from schemas.watermarks import Progress, Watermark
+from streams.judged_batches import JudgedBatches
 from streams.stage import Names, Record, origin_of, records_read
 from streams.store import Changes, Out, Store
-from streams.visitor_partition import Input, VisitorPartition
+from streams.visitor_partition import EVENTS, PREDICTIONS, Input, VisitorPartition
 
 PARTITION_HEADER = "shoploop_partition"
 HEARTBEAT_MS = 1_500
@@ -36,56 +37,71 @@ class VisitorStage:
     short = "streams.visitors"
     inputs: tuple[Topic, ...] = (topics.EVENTS, topics.PREDICTIONS)
     gather_s = 0.004  # partitions come one by one; a transaction costs several times that
+    journaled = True
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._names = Names(settings)
-        self._decoders = {topic.name: Decoder(topic.record) for topic in self.inputs}
+        self._names = names = Names(settings)
+        self._valid = names.full(topics.EVENTS_VALID)
+        self._outcomes, self._slots = names.full(topics.OUTCOMES), names.full(topics.SLOTS)
+        self._take = {
+            names.full(topics.EVENTS): self._take_event,
+            names.full(topics.PREDICTIONS): self._take_prediction,
+        }
+        self._event_of = Decoder(topics.EVENTS.record)
+        self._prediction_of = Decoder(topics.PREDICTIONS.record)
+        self._cloud = CloudHeaders(_SOURCE)
         self._parts: dict[int, VisitorPartition] = {}
         self._counts: Counter[str] = Counter()
         self._read: Counter[str] = Counter()
         self._changes = Changes()
+        self._judged = JudgedBatches()
         self._said_ms: int | None = None
         self._said_wall_ms = 0
+        self._wall_ms, self._live = 0, False
 
     def load(self, store: Store, partitions: list[int]) -> None:
         """Takes up the partitions as the store has them; others are let go."""
         self._parts = {
-            number: VisitorPartition(number, self._settings, store) for number in partitions
+            number: VisitorPartition(number, self._settings, store, self._say)
+            for number in partitions
         }
 
     def step(self, records: list[Record], wall_ms: int, live: bool) -> Changes:
         """Works through a batch of all partitions, then lets their time pass."""
         self._changes = changes = Changes()
-        for part in self._parts.values():
-            part.begin(changes)
-        touched = {int(record.partition()) for record in records}
+        self._wall_ms, self._live = wall_ms, live
+        take = self._take
         for record in records:
-            self._take(record, wall_ms, live)
+            take[record.topic()](record)
         for part in self._parts.values():
-            if self._pass_time(part, wall_ms, live) or part.number in touched:
-                part.finish()
-                part.keep_held()
+            self._pass_time(part)
+        self._flush_judged()
         self._progress(wall_ms)
         return changes
+
+    def checkpoint(self) -> Changes:
+        """All that changed in the partitions since the last one."""
+        changes = Changes()
+        for part in self._parts.values():
+            part.checkpoint(changes)
+        return changes
+
+    def changed(self) -> int:
+        """About how many rows the next checkpoint writes."""
+        return sum(part.changed for part in self._parts.values())
 
     def closed(self) -> dict[int, int]:
         """How far event time is closed on each partition."""
         return {number: part.closed_ms for number, part in self._parts.items()}
 
-    def repeat(self, until: dict[int, int]) -> Changes:
+    def repeat(self, until: dict[int, int]) -> None:
         """Closes what an earlier owner had closed by the wall clock; barriers are in the inputs."""
-        self._changes = changes = Changes()
+        self._changes = Changes()
         for part in self._parts.values():
-            part.begin(changes)
-            if not part.clock.by_barriers and self._advance(part, until.get(part.number, -1)):
-                part.finish()
-                part.keep_held()
-        return changes
-
-    def rest(self) -> Changes:
-        """Nothing: every change was kept with its batch."""
-        return Changes()
+            if not part.clock.by_barriers:
+                part.advance(until.get(part.number, -1))
+        self._judged = JudgedBatches()
 
     def counters(self) -> dict[str, float]:
         """Counts since the start, and how far event time is closed."""
@@ -96,40 +112,51 @@ class VisitorStage:
         held = float(sum(part.held for part in self._parts.values()))
         return {**self._counts, **records_read(self._read), **gauges, "held_inputs": held}
 
-    def _take(self, record: Record, wall_ms: int, live: bool) -> None:
-        topic = self._names.topic(record.topic())
+    def _take_event(self, record: Record) -> None:
         part = self._parts[record.partition()]
-        self._read[topic.name] += 1
+        self._read[EVENTS] += 1
+        value = record.value()
         try:
-            decoded = self._decoders[topic.name](record.value())
-            if isinstance(decoded, Watermark | EventWatermark):
-                self._mark(part, topic, decoded, record.value())
-            elif isinstance(decoded, Prediction):
-                part.clock.saw(topic.name, decoded.served_at_ms, wall_ms)
-                part.hold(decoded, record.value())
-            else:
-                by_wall = live and not part.clock.by_barriers
-                intake.check(
-                    decoded, wall_ms if by_wall else None, self._settings.future_tolerance_ms
-                )
-                self._event(part, decoded, record, wall_ms)
+            event = self._event_of(value)
+            if type(event) is EventWatermark:
+                self._mark(part, topics.EVENTS, event, value)
+                return
+            clock = part.clock
+            now_ms = self._wall_ms if self._live and not clock.by_barriers else None
+            intake.check(event, now_ms, self._settings.future_tolerance_ms)
         except InvalidEvent as error:
-            self._refuse(topic, record, intake.typed(error))
-
-    def _event(
-        self, part: VisitorPartition, event: ShopEvent, record: Record, wall_ms: int
-    ) -> None:
-        part.clock.saw(topics.EVENTS.name, event.event_time_ms, wall_ms)
+            self._refuse(topics.EVENTS, record, intake.typed(error))
+            return
+        at_ms = event.event_time_ms
+        clock.saw(EVENTS, at_ms, self._wall_ms)
         if not part.is_new(event):
             self._counts["duplicates_total"] += 1
             return
-        headers = record.headers() or cloud_headers(
-            str(type(event).__struct_config__.tag), event.event_id, _SOURCE
-        )
-        key, value = event.visitor_id.encode(), record.value()
-        self._out(part.number, topics.EVENTS_VALID, key, value, part.number, headers)
+        self._pass_on(part.number, event, record)
         if not isinstance(event, _WITHOUT_FACTS):
-            part.hold(event, value)
+            part.hold(EVENTS, at_ms, event.event_id, event)
+
+    def _pass_on(self, number: int, event: ShopEvent, record: Record) -> None:
+        headers = record.headers() or self._cloud.of(type(event), event.event_id)
+        key = event.visitor_id.encode()
+        out = Out(number, self._valid, key, record.value(), number, headers)
+        self._changes.outs.append(out)
+
+    def _take_prediction(self, record: Record) -> None:
+        part = self._parts[record.partition()]
+        self._read[PREDICTIONS] += 1
+        value = record.value()
+        try:
+            answer = self._prediction_of(value)
+        except InvalidEvent as error:
+            self._refuse(topics.PREDICTIONS, record, intake.typed(error))
+            return
+        if type(answer) is Watermark:
+            self._mark(part, topics.PREDICTIONS, answer, value)
+            return
+        at_ms = answer.served_at_ms
+        part.clock.saw(PREDICTIONS, at_ms, self._wall_ms)
+        part.hold(PREDICTIONS, at_ms, answer.prediction_id, answer)
 
     def _mark(
         self,
@@ -141,65 +168,74 @@ class VisitorStage:
         if topic is topics.EVENTS:
             self._out(part.number, topics.EVENTS_VALID, None, value, part.number)
         mark = Mark(said.event_time_ms, said.barrier, said.run_id, said.final)
-        began = part.clock.run_id
-        passed = part.clock.mark(topic.name, mark)
-        if part.clock.run_id not in ("", began):
-            part.closed_ms = -1  # another run: its event time begins anew
+        passed = part.mark(topic.name, mark)
         if passed is not None:
-            self._advance(part, passed.event_time_ms)
+            part.advance(passed.event_time_ms)
             self._tell_tasks(part, passed)
 
-    def _pass_time(self, part: VisitorPartition, wall_ms: int, live: bool) -> bool:
-        """Live time goes on, and late inputs are stepped; False when nothing happened."""
+    def _pass_time(self, part: VisitorPartition) -> None:
+        """Live time goes on, and late inputs are stepped."""
         reached = part.closed_ms
-        if not part.clock.by_barriers and live:
+        if not part.clock.by_barriers and self._live:
             settings = self._settings
-            reached = part.clock.live(wall_ms, settings.lateness_ms, settings.idle_ms, NEAR_MS)
-        return self._advance(part, reached)
-
-    def _advance(self, part: VisitorPartition, watermark_ms: int) -> bool:
-        happened = False
-        for record, output in part.advance(watermark_ms):
-            happened = True
-            if isinstance(record, PurchaseMade):
-                self._basket(part.number, record)
-            self._say(part, record, output)
-        return happened
+            reached = part.clock.live(
+                self._wall_ms, settings.lateness_ms, settings.idle_ms, NEAR_MS
+            )
+        part.advance(reached)
 
     def _say(self, part: VisitorPartition, record: Input | None, output: join.Output) -> None:
+        if isinstance(record, PurchaseMade):
+            self._basket(part.number, record)
         for verdict in output.verdicts:
-            prediction = part.answer(verdict.prediction_id)
-            outcome = outcome_of(prediction, verdict)
-            key = prediction.visitor_id.encode()
-            headers = cloud_headers("outcome", outcome.outcome_id, _SOURCE)
-            self._out(part.number, topics.OUTCOMES, key, encode(outcome), part.number, headers)
-            slot_key = f"{prediction.task}/{prediction.surface}".encode()
-            judged = encode(judged_of(prediction, verdict))
-            self._out(part.number, topics.SLOTS, slot_key, judged)
-            self._counts[f'outcomes_total{{age="{verdict.age}"}}'] += 1
+            self._state(part, verdict)
         for prediction_id in output.dropped:
             part.forget(prediction_id)
-        self._counts["orphans_total"] += output.orphans
-        self._counts["late_answers_total"] += output.late
-        self._counts["unattributed_items_total"] += output.unattributed
-        if isinstance(record, PurchaseMade):
-            self._counts["bought_items_total"] += len({item.item_id for item in record.items})
+        counts = self._counts
+        counts["orphans_total"] += output.orphans
+        counts["late_answers_total"] += output.late
+        counts["unattributed_items_total"] += output.unattributed
+
+    def _state(self, part: VisitorPartition, verdict: Verdict) -> None:
+        prediction = part.answer(verdict.prediction_id)
+        identity = statement_id(verdict)
+        outcome = outcome_of(prediction, verdict, identity)
+        key = prediction.visitor_id.encode()
+        headers = self._cloud.of("outcome", identity)
+        out = Out(part.number, self._outcomes, key, encode(outcome), part.number, headers)
+        self._changes.outs.append(out)
+        self._judge(part.number, encode(judged_of(prediction, verdict, identity)))
+        self._counts[f'outcomes_total{{age="{verdict.age}"}}'] += 1
+
+    def _judge(self, source: int, entry: bytes) -> None:
+        full = self._judged.add(source, entry)
+        if full is not None:
+            self._send_judged(source, full)
+
+    def _flush_judged(self) -> None:
+        for source, rest in self._judged.rest():
+            self._send_judged(source, rest)
+
+    def _send_judged(self, source: int, value: bytes) -> None:
+        key = self._settings.task.encode()
+        self._changes.outs.append(Out(source, self._slots, key, value))
 
     def _basket(self, source: int, event: PurchaseMade) -> None:
-        surface = self._settings.surface_names[0]
+        self._counts["bought_items_total"] += len({item.item_id for item in event.items})
         seen = BasketSeen(
             event_id=event.event_id,
             event_time_ms=event.event_time_ms,
             visitor_id=event.visitor_id,
             task=self._settings.task,
-            surface=surface,
+            surface=self._settings.surface_names[0],
             item_ids=list(dict.fromkeys(item.item_id for item in event.items)),
         )
-        key = f"{self._settings.task}/{surface}".encode()
-        self._out(source, topics.SLOTS, key, encode(seen))
+        self._judge(source, encode(seen))
 
     def _tell_tasks(self, part: VisitorPartition, mark: Mark) -> None:
         """Passes the barrier of this partition on to every partition of `slots`."""
+        before = self._judged.rest_of(part.number)
+        if before is not None:
+            self._send_judged(part.number, before)
         value = encode(
             Watermark(
                 event_time_ms=mark.event_time_ms,

@@ -9,11 +9,16 @@ import os
 import secrets
 from collections.abc import Iterator
 
+import hypothesis
 import pytest
 
 from local.child import free_ports
 from local.clickhouse import EmbeddedClickHouse
 from local.kafka import EmbeddedKafka
+
+# A busy machine is no reason to fail.
+hypothesis.settings.register_profile("shoploop", deadline=None)
+hypothesis.settings.load_profile("shoploop")
 
 
 @pytest.fixture(scope="session")

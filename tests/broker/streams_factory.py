@@ -17,7 +17,7 @@ from core.settings import Settings
 from schemas import topics
 from schemas.codec import encode
 from schemas.events import EventItem, EventWatermark, PurchaseMade
-from schemas.outcomes import Outcome
+from schemas.outcomes import JudgedBatch, JudgedList, Outcome, SlotRecord
 from schemas.predictions import Prediction, Slot
 from schemas.topics import Topic
 from schemas.watermarks import Progress, Watermark
@@ -107,6 +107,13 @@ class Shop:
     def outcomes(self) -> list[Outcome]:
         decode = msgspec.json.Decoder(Outcome).decode
         return [decode(message.value() or b"") for message in self.messages["outcomes"]]
+
+    def judged(self) -> list[JudgedList]:
+        """Every judged list on `slots`, batch by batch."""
+        decode = msgspec.json.Decoder(SlotRecord).decode
+        records = [decode(message.value() or b"") for message in self.messages["slots"]]
+        batches = [each.entries for each in records if isinstance(each, JudgedBatch)]
+        return [each for batch in batches for each in batch if isinstance(each, JudgedList)]
 
     def close(self) -> None:
         self._reader.close()

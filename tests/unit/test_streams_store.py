@@ -14,14 +14,15 @@ from core.verdict import judged_of
 from core.visitor_facts import Visitor
 from schemas import topics
 from schemas.codec import encode
+from schemas.errors import Unavailable
 from schemas.watermarks import Watermark
-from streams.store import Changes, Out, Store
+from streams.store import Changes, Entry, Out, Store
 from streams.tasks import TaskRoom
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
-    opened = Store(tmp_path / "stage.sqlite")
+    opened = Store(tmp_path / "stage.rocksdb")
     yield opened
     opened.close()
 
@@ -34,12 +35,43 @@ def changes(value: bytes, *outs: bytes) -> Changes:
 
 
 def test_a_batch_is_there_after_opening_again(store: Store) -> None:
-    store.write(changes(b"1", b"out"), {("events", 0): 5})
-    again = Store(store.path)
+    first = Store(store.path.with_name("first"))
+    first.write(changes(b"1", b"out"), {("events", 0): 5})
+    first.close()
+    again = Store(first.path)
     assert again.get((0, "kind", "a")) == b"1"
     assert (again.offsets(), again.batch) == ({("events", 0): 5}, 1)
     assert [out.value for out in again.outbox()] == [b"out"]
     again.close()
+
+
+def test_a_store_that_is_open_elsewhere_is_refused(store: Store) -> None:
+    with pytest.raises(Unavailable, match=r"state at .*stage\.rocksdb"):
+        Store(store.path)
+
+
+def test_a_checkpoint_takes_the_place_of_the_journal(store: Store) -> None:
+    store.note({("events", 0): 5}, 70, live=True)
+    store.note({("events", 0): 9, ("events", 1): 2}, 80, live=False, silent=True)
+    assert store.journal() == [
+        Entry(1, 70, True, False, [("events", 0, 5)]),
+        Entry(2, 80, False, True, [("events", 0, 9), ("events", 1, 2)]),
+    ]
+    assert (store.batch, store.offsets()) == (2, {})
+    store.checkpoint(changes(b"1"), {("events", 0): 9})
+    assert (store.journal(), store.offsets()) == ([], {("events", 0): 9})
+    assert (store.batch, store.get((0, "kind", "a"))) == (2, b"1")
+
+
+def test_rows_come_by_time_and_then_key(store: Store) -> None:
+    made = Changes()
+    for key, at_ms in (("b", 1), ("a", 2), ("c", 1), ("d", None)):
+        made.put((0, "kind", key), key.encode(), at_ms)
+    made.put((0, "kinder", "e"), b"e", 0)
+    made.put((1, "kind", "f"), b"f", 0)
+    store.write(made, {})
+    assert [key for key, _, _ in store.rows(0, "kind")] == ["d", "b", "c", "a"]
+    assert store.moments(0, "kind") == [(1, "b"), (1, "c"), (2, "a")]
 
 
 def test_the_outbox_holds_the_newest_batch_alone(store: Store) -> None:
@@ -52,7 +84,7 @@ def test_a_batch_that_cannot_be_written_changes_nothing(store: Store) -> None:
     store.write(changes(b"1"), {("events", 0): 5})
     broken = changes(b"2")
     broken.puts[(0, "kind", "b")] = (None, None)  # type: ignore[assignment]
-    with pytest.raises(Exception, match="NOT NULL"):
+    with pytest.raises(TypeError):
         store.write(broken, {("events", 0): 6})
     assert store.get((0, "kind", "a")) == b"1"
     assert (store.offsets(), store.batch) == ({("events", 0): 5}, 1)
@@ -68,8 +100,8 @@ def test_the_last_word_on_a_row_holds(store: Store) -> None:
 
 def test_a_backup_is_a_whole_store(store: Store, tmp_path: Path) -> None:
     store.write(changes(b"1"), {("events", 0): 5})
-    store.back_up(tmp_path / "copy.sqlite")
-    copy = Store(tmp_path / "copy.sqlite")
+    store.back_up(tmp_path / "copy.rocksdb")
+    copy = Store(tmp_path / "copy.rocksdb")
     assert (copy.get((0, "kind", "a")), copy.offsets()) == (b"1", store.offsets())
     copy.close()
 
@@ -119,18 +151,19 @@ def test_the_task_stage_goes_on_from_its_journal(
     tmp_path_factory: pytest.TempPathFactory, cut: int, clean: bool
 ) -> None:
     records = slots_of(6)
-    store = Store(tmp_path_factory.mktemp("tasks") / "tasks.sqlite")
+    store = Store(tmp_path_factory.mktemp("tasks") / "tasks.rocksdb")
     whole, before, after = (TaskRoom(Settings(), dict) for _ in range(3))
-    whole.load(Store(store.path.with_name("whole.sqlite")), [0, 1, 2, 3])
+    whole.load(Store(store.path.with_name("whole.rocksdb")), [0, 1, 2, 3])
     expected = said(whole.step(list(records), 0, live=False))
     before.load(store, [0, 1, 2, 3])
     first = before.step(list(records[:cut]), 0, live=False)
     store.write(first, {})
     if clean:
-        store.write(before.rest(), {})
+        store.write(before.checkpoint(), {})
     after.load(store, [0, 1, 2, 3])
     second = after.step(list(records[cut:]), 0, live=False)
     assert said(first) + said(second) == expected
+    store.close()
 
 
 def said(made: Changes) -> list[tuple[str, bytes | None]]:

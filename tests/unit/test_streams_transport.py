@@ -73,10 +73,10 @@ def transport(tmp_path: Path) -> Transport:
 
 
 def given(transport: Transport) -> list[tuple[int, int, bool]]:
-    records = transport.read(0.0)
-    found = [(r.partition(), r.offset(), transport.repeating) for r in records]
-    transport.read_until(records)
-    return found
+    read = transport.read(0.0)
+    assert read is not None
+    transport.read_until(read.records)
+    return [(r.partition(), r.offset(), read.repeating) for r in read.records]
 
 
 def test_records_of_the_read_that_brought_the_assignment_are_repeats(transport):
