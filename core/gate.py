@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.intervals import cluster_bootstrap
+from core.off_policy import ESS_FLOOR, estimate
 from schemas.models import Gate, GateCheck
 
 MARGIN = 0.05
@@ -51,6 +52,14 @@ class Compared:
         random = np.random.default_rng(seed)
         mean, low, high = cluster_bootstrap(difference[counted], names, random, ROUNDS)
         return mean, low, high, len(counted)
+
+
+@dataclass(frozen=True)
+class Explored:
+    """Exploring answers: whether the drawn item was bought, and by whom it was asked."""
+
+    rewards: Floats
+    customers: Sequence[str]
 
 
 def not_worse(name: str, compared: Compared, seed: int, margin: float = MARGIN) -> GateCheck:
@@ -100,6 +109,35 @@ def above_share(name: str, compared: Compared, seed: int, share: float = FLOOR_S
     return GateCheck(
         name=name, passed=passed, value=mean, threshold=0.0, low=low, high=high, n=n,
         detail=f"difference to {share:g} of the rival",
+    )  # fmt: skip
+
+
+def off_policy(
+    name: str, candidate: Floats, champion: Floats, explored: Explored, seed: int
+) -> GateCheck:
+    """Fails when the candidate would surely sell less than the champion in exploring answers.
+
+    `candidate` and `champion` are importance weights per exploring answer. Below the floor of the
+    effective sample size the estimate counts for nothing, and that is on record.
+
+    >>> explored = Explored(np.array([1.0, 0.0]), ["a", "b"])
+    >>> check = off_policy("off", np.array([20.0, 20.0]), np.array([20.0, 0.0]), explored, seed=1)
+    >>> check.passed, check.value, check.detail
+    (True, 1.0, 'not judged: ESS 1 < 100')
+    """
+    theirs, mine = (estimate(each, explored.rewards) for each in (champion, candidate))
+    ess = min(mine.ess, theirs.ess)
+    if not (mine.counts and theirs.counts):
+        return GateCheck(
+            name=name, passed=True, value=ess, threshold=ESS_FLOOR, n=mine.n,
+            detail=f"not judged: ESS {ess:.0f} < {ESS_FLOOR:.0f}",
+        )  # fmt: skip
+    earned = Compared(candidate * explored.rewards, champion * explored.rewards, explored.customers)
+    mean, low, high, n = earned.interval(seed)
+    detail = f"ESS {ess:.0f}, IPS {mine.ips:.4f} and {theirs.ips:.4f}, SNIPS {mine.snips:.4f}"
+    return GateCheck(
+        name=name, passed=high >= 0.0, value=mean, threshold=0.0, low=low, high=high, n=n,
+        detail=f"{detail} and {theirs.snips:.4f}",
     )  # fmt: skip
 
 

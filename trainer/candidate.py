@@ -17,6 +17,7 @@ from schemas.models import GateCheck, Retrain
 from trainer.checks import CANDIDATE, CHAMPION, offline_checks
 from trainer.data import ShopData, training_sessions, vocabulary_of
 from trainer.evaluate import Judged, judge, judge_cross_fitted, judge_ranked, log_probs
+from trainer.exploration import exploration_check
 from trainer.fit import SequenceModel, fit
 from trainer.holdout import HeldOut, first_holdout, holdout
 from trainer.parent import Champion, scorer_of
@@ -87,6 +88,8 @@ def make_candidate(job: Job, settings: Settings, past: PastState, stages: Stages
     with stages.stage("gate"):
         ranker = _ranked(judged, list(models), job.live_weights, settings.surface_names)
         checks = offline_checks(judged, settings.seed, is_first=job.champion is None)
+        unseen = [one for one in job.data.explored if one.served_at_ms > after_ms]
+        checks.append(exploration_check(unseen, models, settings.seed))
     return Candidate(model, titles, after_ms, judged, ranker, checks)
 
 

@@ -38,6 +38,19 @@ class CatalogueRow:
     at_ms: int
 
 
+@dataclass(frozen=True, slots=True)
+class ExploredSlot:
+    """The one place of an exploring answer that was drawn by chance, and whether its item sold."""
+
+    served_at_ms: int
+    visitor_id: str
+    surface: str
+    history: tuple[str, ...]
+    item_id: str
+    propensity: float
+    bought: bool
+
+
 @dataclass(frozen=True)
 class ShopData:
     """Everything one training may see, up to `until_ms` in event time."""
@@ -47,6 +60,7 @@ class ShopData:
     until_ms: int
     rows: int
     dropped: dict[str, int] = field(default_factory=dict)
+    explored: list[ExploredSlot] = field(default_factory=list)
 
     @property
     def from_ms(self) -> int:

@@ -137,7 +137,7 @@ def wanted_items(request: HeldOut, surface: str) -> frozenset[str]:
 def _judge_source(judged: Judged, name: str, scores: list[SequenceScores]) -> None:
     for surface in SURFACES:
         lists = [
-            _source_list(said, request.bought if surface == DISCOVER else frozenset())
+            source_list(said, request.bought if surface == DISCOVER else frozenset())
             for said, request in zip(scores, judged.requests, strict=True)
         ]
         source = judged_lists(judged.requests, surface, lists)
@@ -145,7 +145,8 @@ def _judge_source(judged: Judged, name: str, scores: list[SequenceScores]) -> No
         judged.log_prob[name, surface] = log_probs(judged.requests, scores, surface)
 
 
-def _source_list(said: SequenceScores, without: frozenset[str]) -> list[str]:
+def source_list(said: SequenceScores, without: frozenset[str]) -> list[str]:
+    """The ten best of what a model says alone, some items left out."""
     index = said.vocabulary.index
     log_probs = said.log_probs.copy()
     log_probs[[index[item] for item in without if item in index]] = -np.inf

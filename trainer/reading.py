@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from adapters.clickhouse import ClickHouse, connected
@@ -16,9 +17,12 @@ from core.settings import Settings
 from core.shop_state import KIND_WEIGHT
 from schemas.models import Retrain
 from schemas.topics import EVENTS_VALID
-from trainer.data import CatalogueRow, Interaction, ShopData, clean
+from trainer.data import CatalogueRow, ExploredSlot, Interaction, ShopData, clean
+from trainer.holdout import DAY_MS, HOLDOUT_DAYS
 
 SINK_DEADLINE_S = 60.0
+EXPLORED_DAYS = max(HOLDOUT_DAYS)
+MOST_EXPLORED = 5_000
 _log = logging.getLogger(__name__)
 
 _EVENTS = """
@@ -33,6 +37,29 @@ SELECT item_id, title, price, updated_at_ms AS at_ms
 FROM items WHERE updated_at_ms <= {until:Int64} ORDER BY updated_at_ms, item_id
 """
 
+# The newest answers alone: they are held out from the fit, and many are not needed.
+_EXPLORED = """
+SELECT served_at_ms, visitor_id, surface, history, item_id, propensity,
+       has(if(surface = 'discover', new_basket, basket), item_id) AS bought
+FROM (
+    SELECT prediction_id, served_at_ms, visitor_id, surface, context_history AS history,
+           arrayFirst((item, chance) -> chance < 1, slots.item_id, slots.propensity) AS item_id,
+           arrayFirst(chance -> chance < 1, slots.propensity) AS propensity
+    FROM predictions
+    WHERE task = {task:String} AND arm = 'explore' AND served_at_ms <= {until:Int64}
+          AND served_at_ms > {since:Int64} AND arrayExists(chance -> chance < 1, slots.propensity)
+    LIMIT 1 BY prediction_id
+) AS drawn
+INNER JOIN (
+    SELECT prediction_id, basket, new_basket FROM outcomes
+    WHERE task = {task:String} AND age = 'final' AND arm = 'explore'
+          AND closed_at_ms <= {until:Int64} AND served_at_ms > {since:Int64}
+    LIMIT 1 BY prediction_id
+) AS judged USING (prediction_id)
+ORDER BY served_at_ms DESC, prediction_id
+LIMIT {most:Int64}
+"""
+
 
 def read_shop(settings: Settings, retrain: Retrain) -> ShopData:
     """What the retrain may be trained on: up to its event time and, where named, its offsets.
@@ -45,11 +72,37 @@ def read_shop(settings: Settings, retrain: Retrain) -> ShopData:
         wait_sunk(client, retrain.offsets, settings.topic_prefix, within_s=SINK_DEADLINE_S)
         interactions = _interactions(client, retrain)
         items = _items(client, retrain)
+        explored = read_explored(client, retrain)
     data = clean(interactions, items, retrain.data_until_ms, rows=len(interactions))
     _log.info(
         "read %d events and %d items, left out %s", len(interactions), len(items), data.dropped
     )
-    return data
+    return replace(data, explored=explored)
+
+
+def read_explored(client: ClickHouse, retrain: Retrain) -> list[ExploredSlot]:
+    """The newest exploring answers whose labels were final at the end of the data, newest first."""
+    table = client.query_arrow(
+        _EXPLORED,
+        {
+            "task": retrain.task,
+            "until": retrain.data_until_ms,
+            "since": retrain.data_until_ms - EXPLORED_DAYS * DAY_MS,
+            "most": MOST_EXPLORED,
+        },
+    )
+    return [
+        ExploredSlot(
+            row["served_at_ms"],
+            row["visitor_id"],
+            row["surface"],
+            tuple(row["history"]),
+            row["item_id"],
+            float(row["propensity"]),
+            bool(row["bought"]),
+        )
+        for row in table.to_pylist()
+    ]
 
 
 def _interactions(client: ClickHouse, retrain: Retrain) -> list[Interaction]:

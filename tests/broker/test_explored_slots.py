@@ -1,0 +1,87 @@
+"""The trainer reads exploring answers with their final outcomes from a real ClickHouse."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from record_samples import outcome, prediction
+
+from adapters.clickhouse import connected
+from adapters.tables import OF_TOPIC
+from adapters.tables_migrate import migrate
+from schemas import topics
+from schemas.models import Retrain
+from schemas.predictions import Context, Slot
+from streams.sink_block import Batch, Origin, Row
+from streams.sink_store import Store
+from trainer.reading import EXPLORED_DAYS, read_explored
+
+NOW_MS = 1_300_000_000_000
+DAY_MS = 86_400_000
+
+
+def _pair(number: int, served_ms: int, **changes: Any) -> tuple[Any, Any]:
+    """An exploring answer that drew "drawn", and what came of it."""
+    name, visitor = f"p{number}", f"v{number}"
+    arm = changes.get("arm", "explore")
+    answer = prediction(
+        prediction_id=name,
+        visitor_id=visitor,
+        arm=arm,
+        surface=changes.get("surface", "home"),
+        served_at_ms=served_ms,
+        context=Context(history=["old", "new"], feature_schema="f"),
+        slots=[
+            Slot(item_id="sure", position=1, score=1.0),
+            Slot(item_id="drawn", position=2, score=0.5, propensity=0.05),
+        ],
+    )
+    followed = outcome(
+        outcome_id=f"o{number}",
+        prediction_id=name,
+        visitor_id=visitor,
+        arm=arm,
+        served_at_ms=served_ms,
+        closed_at_ms=changes.get("closed_ms", served_ms + DAY_MS),
+        age=changes.get("age", "final"),
+        basket=changes.get("basket", ["drawn"]),
+        new_basket=changes.get("new_basket", []),
+    )
+    return answer, followed
+
+
+def test_exploring_answers_come_once_with_their_final_outcome(unique_database: str) -> None:
+    then = NOW_MS - 3 * DAY_MS
+    pairs = [
+        _pair(1, then),
+        _pair(2, then + 1, basket=["sure"]),
+        _pair(3, then + 2, surface="discover", new_basket=["drawn"]),
+        _pair(4, then + 3, surface="discover"),
+        _pair(5, then + 4, arm="champion"),
+        _pair(6, then + 5, age="1h"),
+        _pair(7, then + 6, closed_ms=NOW_MS + 1),
+        _pair(8, NOW_MS - (EXPLORED_DAYS + 1) * DAY_MS),
+        _pair(1, then),
+    ]
+    batch = Batch({})
+    for offset, (answer, followed) in enumerate(pairs):
+        for topic, record in ((topics.PREDICTIONS, answer), (topics.OUTCOMES, followed)):
+            origin = Origin(topic.full_name(), "id", 0, offset)
+            batch.add(OF_TOPIC[topic.name], Row(record, origin, b"", b"", 0))
+    retrain = Retrain(
+        retrain_id="r", task="recommend", state="accepted", kind="manual", reason="",
+        event_time_ms=NOW_MS, data_until_ms=NOW_MS,
+    )  # fmt: skip
+    with connected(unique_database) as client:
+        migrate(client)
+        Store(client).write(batch)
+        found = read_explored(client, retrain)
+    assert [(one.visitor_id, one.bought) for one in found] == [
+        ("v4", False),
+        ("v3", True),
+        ("v2", False),
+        ("v1", True),
+    ]
+    assert {(one.item_id, round(one.propensity, 6), one.history) for one in found} == {
+        ("drawn", 0.05, ("old", "new"))
+    }
