@@ -87,6 +87,40 @@ def bernoulli_arl(up: int, down: int, threshold: int, rate: float) -> float:
     return steps if 0 < steps < 1e14 else math.inf
 
 
+@lru_cache(maxsize=256)
+def rare_chart(rate: float, drop: float, budget: float) -> BernoulliChart:
+    """The chart against a rare "yes" becoming rarer by the share `drop`, budgeted at `rate`.
+
+    Its event is the "no": S rises by 1 on each and falls by a whole number `down` on a "yes", the
+    nearest to the likelihood ratio's. So S reaches its threshold without overshoot, and the exact
+    mean run is known in one pass (Brook and Evans 1972).
+
+    >>> chart = rare_chart(0.03, 0.2, 1e6)
+    >>> chart.up, chart.down, chart.threshold
+    (1, 36, 1087)
+    """
+    rise = math.log((1 - rate * (1 - drop)) / (1 - rate))
+    down = max(1, round(-math.log(1 - drop) / rise))
+    threshold = rare_threshold(rate, down, budget)
+    return BernoulliChart(1 - rate, 1 - rate * (1 - drop), 1, down, threshold)
+
+
+def rare_threshold(rate: float, down: int, budget: float) -> int:
+    """The least h at which S ← S + 1, or max(0, S − down) with this rate, runs `budget` steps.
+
+    With m(s) the mean steps from s to h, m(s) = 1 + (1 − rate)·m(s + 1) + rate·m(max(0, s − down)):
+    so m(s) = m(0) − c(s) with c from below, and m(h) = 0 gives m(0) = c(h).
+
+    >>> rare_threshold(0.03, 36, 424.0), round(bernoulli_arl(1, 36, 100, 0.97))
+    (100, 425)
+    """
+    cost = [0.0]
+    while cost[-1] < budget:
+        s = len(cost) - 1
+        cost.append((cost[s] + 1 - rate * cost[max(0, s - down)]) / (1 - rate))
+    return len(cost) - 1
+
+
 def normal_arl(k: float, threshold: float) -> float:
     """Mean steps to a false alarm of S ← max(0, S + z − k) on standard normal z.
 
