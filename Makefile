@@ -32,6 +32,7 @@ check: setup
 bench: setup
 	$(BIN)/python -m bench floor
 	$(BIN)/python -m bench stationary
+	$(BIN)/python -m bench drift
 
 lock:
 	$(BIN)/uv pip compile --universal --python-version 3.11 --all-extras --generate-hashes \

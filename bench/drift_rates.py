@@ -67,9 +67,9 @@ def _delays(chart: BernoulliChart, before: int) -> NDArray[np.int64]:
 
 
 def _steady_alarms(chart: BernoulliChart, millions: int) -> int:
-    """Alarms in that many million slots at the rate of before, 5,000 streams side by side."""
+    """Alarms in that many million slots at the rate of before, 1,000 streams side by side."""
     random = np.random.default_rng(2)
-    side = 5_000
+    side = 1_000
     state = np.zeros(side, np.int32)
     alarms = 0
     for _ in range(millions * 1_000_000 // side):

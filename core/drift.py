@@ -1,4 +1,4 @@
-"""Detectors of one task: errors of the champion by surface, unknown items, item popularity.
+"""Detectors of one task: errors and clicks of the champion by surface, unknown items, popularity.
 
 Each watches the champion from its swap on against a baseline of its own, alarms in one direction
 only (worse), and takes its threshold from `false_alarms_per_million` observations. It raises
@@ -11,8 +11,10 @@ from collections.abc import Mapping
 
 import msgspec
 
+from core.drift_clicks import ClickCusum
 from core.drift_errors import ErrorCusum, ErrorWindow, LabelCusum, Reference
 from core.drift_inputs import ItemMemory, PopularityTest, UnknownCusum
+from core.drift_scan import ErrorScan
 from core.drift_types import Evidence, Observed, Standing
 from core.settings import Settings
 from schemas.metrics import DriftKind
@@ -21,11 +23,15 @@ from schemas.outcomes import BasketSeen
 KINDS: dict[str, DriftKind] = {
     "error_cusum": "concept",
     "error_adwin": "concept",
+    "error_scan": "concept",
+    "click_cusum": "concept",
     "no_basket_cusum": "label",
     "unknown_items_cusum": "input",
     "popularity_js": "input",
 }
-_Chart = ErrorCusum | ErrorWindow | LabelCusum | UnknownCusum | PopularityTest
+_Chart = (
+    ErrorCusum | ErrorWindow | ErrorScan | ClickCusum | LabelCusum | UnknownCusum | PopularityTest
+)
 
 
 class SavedDrift(msgspec.Struct):
@@ -39,6 +45,8 @@ class SavedDrift(msgspec.Struct):
     unknown: dict[str, UnknownCusum]
     popularity: dict[str, PopularityTest]
     references: dict[str, Reference] = {}
+    scans: dict[str, ErrorScan] = {}
+    clicks: dict[str, ClickCusum] = {}
 
 
 class Drift:
@@ -55,8 +63,8 @@ class Drift:
         state = self.state
         state.version = version
         for name in self._surfaces:
-            self.relearn(name)
-        state.labels = {name: LabelCusum(budget=self._budget) for name in self._surfaces}
+            self.relearn(name, "concept")
+            self.relearn(name, "label")
         where = self._surfaces[0]
         state.unknown = {
             where: UnknownCusum(data_until_ms, state.memory.baseline(data_until_ms), self._budget)
@@ -76,7 +84,15 @@ class Drift:
         if hit is not None:
             found["error_cusum"] = state.errors[surface].update(not hit)
             found["error_adwin"] = state.windows[surface].update(not hit)
+            found["error_scan"] = self._scan(surface).update(not hit)
         return self._evidence(surface, found, at_ms)
+
+    def clicked(self, surface: str, at_ms: int, *, slots: int, clicks: int) -> list[Evidence]:
+        """Takes in the slots of one answer of the champion at the final age, and their clicks."""
+        if surface not in self.state.errors:
+            return []
+        chart = self._clicks(surface)
+        return self._evidence(surface, {"click_cusum": chart.update(slots, clicks)}, at_ms)
 
     def basket(self, basket: BasketSeen) -> list[Evidence]:
         """Takes in one order; orders before the first champion only fill the memory."""
@@ -100,14 +116,21 @@ class Drift:
     def rearm(self, surface: str, detector: str) -> None:
         """Lets a detector alarm again after its alarm was let go."""
         chart = self._chart(surface, detector)
-        if not isinstance(chart, PopularityTest):
+        if isinstance(chart, ErrorScan):
+            chart.forget()
+        elif not isinstance(chart, PopularityTest):
             chart.raised_at = None
 
-    def relearn(self, surface: str) -> None:
-        """Takes the errors on a surface from now on as the level to compare with."""
+    def relearn(self, surface: str, kind: DriftKind) -> None:
+        """Takes errors, or answers without a basket, from now on as the level to compare with."""
+        if kind == "label":
+            self.state.labels[surface] = LabelCusum(budget=self._budget)
+            return
         self.state.errors[surface] = ErrorCusum(budget=self._budget)
         self.state.windows[surface] = ErrorWindow(budget=self._budget)
         self.state.references[surface] = Reference()
+        self.state.scans[surface] = ErrorScan(budget=self._budget)
+        self.state.clicks[surface] = ClickCusum(budget=self._budget)
 
     def compared(self, surface: str, champion_hit: bool, reference_hit: bool) -> None:
         """Takes in one request that the champion and the untrained rule both answered."""
@@ -131,6 +154,13 @@ class Drift:
         }
         return msgspec.structs.replace(self.state, windows=windows)
 
+    def _scan(self, surface: str) -> ErrorScan:
+        # State stored by an earlier release has neither scans nor clicks.
+        return self.state.scans.setdefault(surface, ErrorScan(budget=self._budget))
+
+    def _clicks(self, surface: str) -> ClickCusum:
+        return self.state.clicks.setdefault(surface, ClickCusum(budget=self._budget))
+
     def _chart(self, surface: str, detector: str) -> _Chart:
         state = self.state
         match detector:
@@ -138,6 +168,10 @@ class Drift:
                 return state.errors[surface]
             case "error_adwin":
                 return state.windows[surface]
+            case "error_scan":
+                return self._scan(surface)
+            case "click_cusum":
+                return self._clicks(surface)
             case "no_basket_cusum":
                 return state.labels[surface]
             case "unknown_items_cusum":

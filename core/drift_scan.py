@@ -71,6 +71,13 @@ class ErrorScan(msgspec.Struct):
         since = self.n - self.raised_at
         return Standing(self.run_events > self.baseline * since, since, quiet=False)
 
+    def forget(self) -> None:
+        """Takes the level since the alarm as the one to compare with, and may alarm again."""
+        since = self.n - (self.raised_at or 0)
+        self.n, self.events = since, self.run_events
+        self.raised_at, self.run_events = None, 0
+        self.recent = self.recent[len(self.recent) - min(since, len(self.recent)) :]
+
     def _look(self, width: int) -> Observed | None:
         inside = self.recent.count(1, len(self.recent) - width)
         n, events = self.n - width, self.events - inside
@@ -96,9 +103,7 @@ class ErrorScan(msgspec.Struct):
         self.run_events += event
         since = self.n - (self.raised_at or 0)
         if since in WINDOWS and self.run_events <= self.baseline * since:
-            self.raised_at, self.n = None, since
-            self.events, self.run_events = self.run_events, 0
-            del self.recent[:-since]
+            self.forget()
 
 
 def log_ratio(events: int, n: int, more_events: int, more_n: int) -> float:

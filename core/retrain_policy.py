@@ -10,14 +10,13 @@ from typing import Protocol
 
 import msgspec
 
+from core.drift_actions import NEW_BASE_RATE, action_of, retrain_kind
 from core.drift_types import Evidence, Standing
 from core.retrain_rules import HARDER, PARTNER, confirm, describe, drift_alarm, figures
 from core.settings import DAY_MS, Settings
 from schemas.ids import derived_id
-from schemas.metrics import DriftAlarm
+from schemas.metrics import DriftAction, DriftAlarm, DriftKind
 from schemas.models import Order, Retrain, RetrainKind, RetrainState
-
-_RETRAIN_KIND: dict[str, RetrainKind] = {"input": "drift_input", "concept": "drift_error"}
 
 
 class Cause(msgspec.Struct):
@@ -61,8 +60,8 @@ class Detectors(Protocol):
     def became_harder(self, surface: str) -> bool:
         """Whether an untrained rule misses as much more on the same requests."""
 
-    def relearn(self, surface: str) -> None:
-        """Takes the present level of errors as the one to compare with."""
+    def relearn(self, surface: str, kind: DriftKind) -> None:
+        """Takes the present level, of errors or of labels, as the one to compare with."""
 
 
 class PolicyState(msgspec.Struct):
@@ -121,7 +120,7 @@ class RetrainPolicy:
         """Confirms or lets go open alarms, then accepts at most one retraining."""
         records: list[DriftAlarm | Retrain] = []
         for key, cause in self._alarms():
-            records.extend(self._settle(key, cause, detectors))
+            records.extend(self._settle(key, cause, situation.now_ms, detectors))
         for _, cause in self._alarms():
             if cause.confirmed and cause.retrain_id is None:
                 records.extend(self._weigh(cause, situation))
@@ -136,33 +135,55 @@ class RetrainPolicy:
         self,
         key: str,
         cause: Cause,
+        now_ms: int,
         detectors: Detectors,
     ) -> list[DriftAlarm | Retrain]:
         evidence = cause.evidence
         assert evidence is not None
         stands = detectors.standing(evidence.surface, evidence.detector)
         if cause.confirmed:
-            if stands.quiet and cause.retrain_id is None:
-                del self.state.causes[key]
-            return []
+            return self._stands(key, cause, now_ms, detectors)
         partner = f"{evidence.surface}/{PARTNER.get(evidence.detector)}"
         verdict = confirm(evidence.detector, stands, partner in self.state.causes)
         if verdict is None:
             return []
+        action: DriftAction = "none"
         if verdict:
             detectors.rearm(evidence.surface, evidence.detector)
-        elif evidence.kind == "concept" and detectors.became_harder(evidence.surface):
+        else:
+            concept = evidence.kind == "concept"
+            harder = concept and detectors.became_harder(evidence.surface)
+            action = action_of(evidence.kind, harder=harder)
+        if action == "relearn":
             verdict = HARDER
-            detectors.relearn(evidence.surface)
+            detectors.relearn(evidence.surface, evidence.kind)
         cause.confirmed = not verdict
         if verdict:
             del self.state.causes[key]
-        return [drift_alarm(self.settings.task, cause.drift_id, evidence, verdict)]
+        return [drift_alarm(self.settings.task, cause.drift_id, evidence, verdict, action)]
+
+    def _stands(
+        self, key: str, cause: Cause, now_ms: int, detectors: Detectors
+    ) -> list[DriftAlarm | Retrain]:
+        """A confirmed alarm ends when its detector is quiet or its level is taken as normal."""
+        evidence = cause.evidence
+        assert evidence is not None
+        if detectors.standing(evidence.surface, evidence.detector).quiet:
+            if cause.retrain_id is None:
+                del self.state.causes[key]
+            return []
+        action = action_of(evidence.kind, stood_ms=now_ms - evidence.event_time_ms)
+        if action != "relearn":
+            return []
+        detectors.relearn(evidence.surface, evidence.kind)
+        del self.state.causes[key]
+        drift_id = derived_id("drift", cause.drift_id, action)
+        return [drift_alarm(self.settings.task, drift_id, evidence, NEW_BASE_RATE, action)]
 
     def _weigh(self, cause: Cause, situation: Situation) -> list[DriftAlarm | Retrain]:
         evidence = cause.evidence
         assert evidence is not None
-        kind = _RETRAIN_KIND.get(evidence.kind)
+        kind = retrain_kind(evidence.kind)
         if kind is None:
             return []
         against = self._against(situation)

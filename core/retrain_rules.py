@@ -5,20 +5,26 @@ from __future__ import annotations
 import msgspec
 
 from core.drift_types import Evidence, Standing
-from schemas.metrics import DriftAlarm
+from schemas.metrics import DriftAction, DriftAlarm
 
 SUSTAINED = {
     "unknown_items_cusum": 50,
     "popularity_js": 2,
     "error_cusum": 100,
     "error_adwin": 300,
+    "error_scan": 300,
+    "click_cusum": 1_000,
     "no_basket_cusum": 100,
 }
-"""Observations (tests for popularity) after which a standing alarm counts, or is let go."""
-PARTNER = {"error_cusum": "error_adwin", "error_adwin": "error_cusum"}
+"""Observations (popularity: tests, clicks: slots) after which an alarm counts, or is let go."""
+PARTNER = {
+    "error_cusum": "error_adwin",
+    "error_adwin": "error_cusum",
+    "error_scan": "error_cusum",
+}
 """The second detector that confirms the first at once."""
 HARDER = "requests became harder: 7-day popularity misses as much more on the same ones"
-_PARTNER_ONLY = {"error_adwin"}
+_PARTNER_ONLY = {"error_adwin", "error_scan"}
 
 
 def confirm(detector: str, stands: Standing, partner_alarmed: bool) -> str | None:
@@ -50,7 +56,9 @@ def describe(evidence: Evidence) -> str:
     )
 
 
-def drift_alarm(task: str, drift_id: str, evidence: Evidence, let_go: str) -> DriftAlarm:
+def drift_alarm(
+    task: str, drift_id: str, evidence: Evidence, let_go: str, action: DriftAction
+) -> DriftAlarm:
     """The record of an alarm: confirmed, or suppressed with the reason it was let go."""
     return DriftAlarm(
         drift_id=drift_id,
@@ -62,6 +70,7 @@ def drift_alarm(task: str, drift_id: str, evidence: Evidence, let_go: str) -> Dr
         event_time_ms=evidence.event_time_ms,
         status="suppressed" if let_go else "confirmed",
         reason=let_go,
+        action=action,
         effect=evidence.observed.effect,
         **msgspec.structs.asdict(evidence.observed),
     )

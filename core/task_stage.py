@@ -158,6 +158,10 @@ class TaskStage:
             self._alarm(
                 self._drift.judged(judged.surface, judged.closed_at_ms, hit=hit, no_basket=empty)
             )
+            slots, clicks = len(judged.item_ids), judged.clicks
+            self._alarm(
+                self._drift.clicked(judged.surface, judged.closed_at_ms, slots=slots, clicks=clicks)
+            )
             if hit is not None:
                 version, served_ms = judged.model_version, judged.served_at_ms
                 self._decider.answered(judged.surface, version, served_ms)

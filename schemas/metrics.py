@@ -8,6 +8,7 @@ from schemas.events import Id, Millis
 from schemas.outcomes import LabelAge
 
 DriftKind = Literal["input", "label", "concept"]
+DriftAction = Literal["retrain", "hold", "relearn", "none"]
 
 
 class Metric(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -36,7 +37,11 @@ class Metric(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class DriftAlarm(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A detector's alarm with its evidence; `status` says whether the policy acted on it."""
+    """A detector's alarm with its evidence; `status` says whether the policy acted on it.
+
+    `action` is what the alarm asks for: retrain, hold (train on nothing while it stands), relearn
+    (take the present level as normal), or none, where it was let go.
+    """
 
     drift_id: Id
     task: Id
@@ -54,6 +59,7 @@ class DriftAlarm(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     minimum_detectable: float
     status: Literal["confirmed", "suppressed"]
     reason: str = ""
+    action: DriftAction = "none"
 
 
 class Alert(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -5,6 +5,7 @@ SELECT
     kind,
     detector,
     status,
+    action,
     reason,
     model_version,
     round(baseline, 4) AS baseline,

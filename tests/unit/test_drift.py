@@ -154,6 +154,55 @@ def test_a_new_champion_is_watched_from_nothing() -> None:
     assert drift.standing("home", "unknown_items_cusum").quiet
 
 
+def test_errors_and_clicks_of_one_surface_are_watched_apart_from_the_others() -> None:
+    drift = Drift(Settings())
+    drift.start("v1", 0)
+    random = np.random.default_rng(3)
+    raised = []
+    for at in range(6_000):
+        hit = bool(random.random() < (0.6 if at < 3_000 else 0.2))
+        raised += drift.judged("home", at, hit=hit, no_basket=False)
+        raised += drift.judged("discover", at, hit=bool(random.random() < 0.4), no_basket=False)
+        clicks = int(random.binomial(10, 0.2 if at < 3_000 else 0.1))
+        raised += drift.clicked("home", at, slots=10, clicks=clicks)
+    assert {alarm.surface for alarm in raised} == {"home"}
+    assert {alarm.kind for alarm in raised} == {"concept"}
+    assert {alarm.detector for alarm in raised} == {
+        "error_cusum",
+        "error_adwin",
+        "error_scan",
+        "click_cusum",
+    }
+
+
+def test_a_scan_that_was_let_go_takes_the_new_level_as_normal() -> None:
+    drift = Drift(Settings())
+    drift.start("v1", 0)
+    random = np.random.default_rng(5)
+
+    def alarms(n: int, rate: float) -> list[str]:
+        return [
+            alarm.detector
+            for at in range(n)
+            for alarm in drift.judged("home", at, hit=bool(random.random() < rate), no_basket=False)
+        ]
+
+    alarms(2_000, 0.7)
+    assert "error_scan" in alarms(500, 0.4)
+    drift.rearm("home", "error_scan")
+    assert "error_scan" not in alarms(3_000, 0.4)
+
+
+def test_label_drift_is_forgotten_when_its_level_is_taken_as_normal() -> None:
+    drift = Drift(Settings())
+    drift.start("v1", 0)
+    for at in range(900):
+        drift.judged("home", at, hit=None, no_basket=at >= 300)
+    assert "home" in drift.no_basket()
+    drift.relearn("home", "label")
+    assert drift.no_basket() == ""
+
+
 def _basket(i: int, items: list[str]) -> BasketSeen:
     return BasketSeen(
         event_id=str(i),

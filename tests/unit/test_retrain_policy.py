@@ -32,9 +32,9 @@ class Detectors:
         """As told."""
         return self.harder
 
-    def relearn(self, surface: str) -> None:
+    def relearn(self, surface: str, kind: DriftKind) -> None:
         """Remembers that it was asked."""
-        self.rearmed.append(surface)
+        self.rearmed.append(f"{surface}/{kind}")
 
 
 def _evidence(
@@ -124,7 +124,8 @@ def test_errors_that_rose_because_requests_became_harder_retrain_nothing() -> No
     assert isinstance(alarm, DriftAlarm)
     assert alarm.status == "suppressed"
     assert alarm.reason.startswith("requests became harder")
-    assert detectors.rearmed == ["home"]
+    assert alarm.action == "relearn"
+    assert detectors.rearmed == ["home/concept"]
 
 
 def test_adwin_alone_never_retrains() -> None:
@@ -140,7 +141,21 @@ def test_label_drift_is_reported_and_retrains_nothing() -> None:
     policy.raised(_evidence("no_basket_cusum", "label"))
     (alarm,) = policy.close(_situation(), Detectors())
     assert isinstance(alarm, DriftAlarm)
-    assert alarm.kind == "label"
+    assert (alarm.kind, alarm.action) == ("label", "hold")
+
+
+def test_label_drift_that_stood_for_a_week_becomes_the_base_rate() -> None:
+    policy, detectors = _policy(), Detectors()
+    policy.raised(_evidence("no_basket_cusum", "label"))
+    (held,) = policy.close(_situation(), detectors)
+    assert policy.close(_situation(NOW_MS + 6 * DAY_MS), detectors) == []
+    (accepted,) = policy.close(_situation(NOW_MS + 7 * DAY_MS), detectors)
+    assert isinstance(held, DriftAlarm)
+    assert isinstance(accepted, DriftAlarm)
+    assert (accepted.action, accepted.status) == ("relearn", "suppressed")
+    assert accepted.drift_id != held.drift_id
+    assert detectors.rearmed == ["home/label"]
+    assert policy.close(_situation(NOW_MS + 30 * DAY_MS), detectors) == []
 
 
 @pytest.mark.parametrize(
