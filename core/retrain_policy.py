@@ -8,44 +8,16 @@ from __future__ import annotations
 
 from typing import Protocol
 
-import msgspec
-
 from core.drift_actions import NEW_BASE_RATE, action_of, retrain_kind
 from core.drift_types import Evidence, Standing
-from core.retrain_rules import HARDER, PARTNER, confirm, describe, drift_alarm, figures
+from core.retrain_rules import HARDER, PARTNER, confirm, describe, drift_alarm
+from core.retrain_state import ABANDONED_MS, Cause, InFlight, abandoned, days, statement
+from core.retrain_state import PolicyState as PolicyState
+from core.retrain_state import Situation as Situation
 from core.settings import DAY_MS, Settings
 from schemas.ids import derived_id
 from schemas.metrics import DriftAction, DriftAlarm, DriftKind
 from schemas.models import Order, Retrain, RetrainKind, RetrainState
-
-
-class Cause(msgspec.Struct):
-    """A wish to retrain and what was said about it: an alarm, or the schedule's turn."""
-
-    drift_id: str
-    evidence: Evidence | None = None
-    confirmed: bool = False
-    said: list[str] = []
-    attempt: int = 0
-    retrain_id: str | None = None
-
-
-class InFlight(msgspec.Struct, frozen=True):
-    """A retraining that was accepted and whose version has not come."""
-
-    kind: RetrainKind
-    accepted_ms: int
-    data_until_ms: int
-
-
-class Situation(msgspec.Struct, frozen=True, kw_only=True):
-    """What the decider says at this moment."""
-
-    now_ms: int
-    champion: str | None
-    challenger: str | None
-    pinned: bool
-    veto: str = ""
 
 
 class Detectors(Protocol):
@@ -64,16 +36,6 @@ class Detectors(Protocol):
         """Takes the present level, of errors or of labels, as the one to compare with."""
 
 
-class PolicyState(msgspec.Struct):
-    """Everything that is needed to go on exactly."""
-
-    causes: dict[str, Cause] = {}
-    in_flight: dict[str, InFlight] = {}
-    accepted_ms: list[int] = []
-    swapped_ms: int = 0
-    labels: int = 0
-
-
 class RetrainPolicy:
     """The policy of one task."""
 
@@ -89,7 +51,8 @@ class RetrainPolicy:
         self.state.causes[key] = Cause(drift_id, evidence)
 
     def swapped(self, now_ms: int) -> None:
-        """A new champion answers: alarms about the former one are over."""
+        """A new champion answers: alarms about the former one are over, on record."""
+        self.state.outdated += [cause for _, cause in self._alarms() if cause.retrain_id is None]
         self.state.causes.clear()
         self.state.swapped_ms = now_ms
 
@@ -118,13 +81,47 @@ class RetrainPolicy:
         detectors: Detectors,
     ) -> list[DriftAlarm | Retrain]:
         """Confirms or lets go open alarms, then accepts at most one retraining."""
-        records: list[DriftAlarm | Retrain] = []
+        records = self._abandoned(situation) + self._outdated(situation)
+        waiting = [each for each in self._alarms() if each[1].confirmed]
         for key, cause in self._alarms():
             records.extend(self._settle(key, cause, situation.now_ms, detectors))
         for _, cause in self._alarms():
             if cause.confirmed and cause.retrain_id is None:
                 records.extend(self._weigh(cause, situation))
+        for key, cause in waiting:
+            if key not in self.state.causes:
+                records.extend(self._ended(cause, "went_quiet: the alarm ended", situation))
         records.extend(self._scheduled(situation))
+        return records
+
+    def _ended(self, cause: Cause, why: str, situation: Situation) -> list[DriftAlarm | Retrain]:
+        """What is said of a confirmed alarm that ended before a training began."""
+        kind = retrain_kind(cause.evidence.kind) if cause.evidence else None
+        if kind is None or cause.retrain_id is not None:
+            return []
+        return self._refuse(cause, kind, why, situation)
+
+    def _outdated(self, situation: Situation) -> list[DriftAlarm | Retrain]:
+        """What is said of alarms about a former champion."""
+        records: list[DriftAlarm | Retrain] = []
+        for cause in self.state.outdated:
+            why = "champion_changed: the alarm was about the former"
+            if cause.confirmed:
+                records.extend(self._ended(cause, why, situation))
+            elif cause.evidence is not None:
+                task = self.settings.task
+                records.append(drift_alarm(task, cause.drift_id, cause.evidence, why, "none"))
+        self.state.outdated = []
+        return records
+
+    def _abandoned(self, situation: Situation) -> list[DriftAlarm | Retrain]:
+        """Gives up trainings that nobody answers, so that others may begin."""
+        records: list[DriftAlarm | Retrain] = []
+        for retrain_id, flight in sorted(self.state.in_flight.items()):
+            if situation.now_ms - flight.accepted_ms >= ABANDONED_MS:
+                records.append(abandoned(self.settings, retrain_id, flight, situation))
+                self.finished(retrain_id)
+                self.rejected(retrain_id)
         return records
 
     def _alarms(self) -> list[tuple[str, Cause]]:
@@ -215,11 +212,11 @@ class RetrainPolicy:
             ),
             (
                 0 <= now - state.swapped_ms < s.retrain_refractory_ms and state.swapped_ms > 0,
-                f"refractory: {_days(s.retrain_refractory_ms)} after a swap",
+                f"refractory: {days(s.retrain_refractory_ms)} after a swap",
             ),
             (
                 newest is not None and now - newest < s.retrain_cooldown_ms,
-                f"cooldown: {_days(s.retrain_cooldown_ms)} between retrainings",
+                f"cooldown: {days(s.retrain_cooldown_ms)} between retrainings",
             ),
             (today >= s.retrain_daily_budget, f"daily_budget: {s.retrain_daily_budget} a day"),
             (
@@ -244,7 +241,7 @@ class RetrainPolicy:
         if against:
             return self._refuse(cause, "schedule", against, situation)
         del self.state.causes["schedule"]
-        return [self._accept(cause, "schedule", f"{_days(every)} since the last one", situation)]
+        return [self._accept(cause, "schedule", f"{days(every)} since the last one", situation)]
 
     def _accept(
         self, cause: Cause, kind: RetrainKind, reason: str, situation: Situation
@@ -260,25 +257,8 @@ class RetrainPolicy:
     def _say(
         self, cause: Cause, kind: RetrainKind, state: RetrainState, reason: str, at: Situation
     ) -> Retrain:
-        task, alarm = self.settings.task, cause.evidence
-        return Retrain(
-            retrain_id=derived_id("retrain", task, kind, cause.drift_id, str(cause.attempt)),
-            task=task,
-            state=state,
-            kind=kind,
-            reason=reason,
-            event_time_ms=at.now_ms,
-            data_until_ms=at.now_ms,
-            parent_version=at.champion,
-            drift_id=cause.drift_id if alarm else None,
-            evidence=figures(alarm) if alarm else {},
-            cost_ms=self.settings.training_cost_ms,
-        )
+        return statement(self.settings, cause, kind, state, reason, at)
 
 
 def _raised_ms(cause: Cause) -> int:
     return cause.evidence.event_time_ms if cause.evidence else 0
-
-
-def _days(span_ms: int) -> str:
-    return f"{span_ms / DAY_MS:g} d"

@@ -1,9 +1,12 @@
 """The policy: when an alarm becomes a retraining, and what is said when it does not."""
 
+import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from core.drift_types import Evidence, Observed, Standing
-from core.retrain_policy import RetrainPolicy, Situation
+from core.retrain_policy import PolicyState, RetrainPolicy, Situation
 from core.settings import DAY_MS, HOUR_MS, Settings
 from schemas.metrics import DriftAlarm, DriftKind
 from schemas.models import Retrain
@@ -221,7 +224,44 @@ def test_a_new_champion_ends_the_alarms_about_the_former() -> None:
     policy = _policy()
     policy.raised(_evidence())
     policy.swapped(NOW_MS)
+    (alarm,) = policy.close(_situation(), Detectors())
+    assert isinstance(alarm, DriftAlarm)
+    assert alarm.status == "suppressed"
+    assert alarm.reason.startswith("champion_changed:")
     assert policy.close(_situation(), Detectors()) == []
+
+
+def test_a_confirmed_alarm_that_waited_is_suppressed_on_record_at_a_swap() -> None:
+    policy = _policy()
+    policy.raised(_evidence())
+    policy.close(_situation(pinned=True), Detectors())
+    policy.swapped(NOW_MS)
+    (dropped,) = _retrains(policy.close(_situation(), Detectors()))
+    assert dropped.state == "suppressed"
+    assert dropped.reason.startswith("champion_changed:")
+
+
+def test_a_confirmed_alarm_that_went_quiet_before_a_training_is_suppressed_on_record() -> None:
+    policy = _policy()
+    policy.raised(_evidence())
+    policy.close(_situation(pinned=True), Detectors())
+    quiet = Detectors(unknown_items_cusum=Standing(over=False, since=90, quiet=True))
+    (ended,) = _retrains(policy.close(_situation(), quiet))
+    assert ended.reason.startswith("went_quiet:")
+    assert policy.state.causes == {}
+
+
+def test_a_training_that_nobody_answers_is_given_up_and_its_alarm_asks_again() -> None:
+    policy = _policy()
+    policy.raised(_evidence())
+    (first,) = _retrains(policy.close(_situation(), Detectors()))
+    policy.state.labels = 1_000
+    assert policy.close(_situation(NOW_MS + 6 * DAY_MS), Detectors()) == []
+    given_up, again = _retrains(policy.close(_situation(NOW_MS + 7 * DAY_MS), Detectors()))
+    assert (given_up.retrain_id, given_up.state) == (first.retrain_id, "failed")
+    assert given_up.reason.startswith("abandoned:")
+    assert again.state == "accepted"
+    assert again.retrain_id != first.retrain_id
 
 
 def test_an_order_is_held_up_by_nothing_but_a_training_in_flight() -> None:
@@ -242,3 +282,79 @@ def test_the_schedule_is_off_unless_set_and_counts_from_the_last_training() -> N
     weekly.state.accepted_ms = [NOW_MS - 14 * DAY_MS]
     (retrain,) = _retrains(weekly.close(_situation(), Detectors()))
     assert (retrain.state, retrain.kind) == ("accepted", "schedule")
+
+
+def test_a_schedule_that_is_held_up_says_so_once_and_follows_later() -> None:
+    weekly = _policy(retrain_schedule_ms=14 * DAY_MS)
+    weekly.state.accepted_ms = [NOW_MS - 14 * DAY_MS]
+    (held,) = _retrains(weekly.close(_situation(challenger="v2"), Detectors()))
+    assert (held.state, held.kind) == ("suppressed", "schedule")
+    assert weekly.close(_situation(challenger="v2"), Detectors()) == []
+    (accepted,) = _retrains(weekly.close(_situation(), Detectors()))
+    assert (accepted.state, accepted.retrain_id) == ("accepted", held.retrain_id)
+
+
+REASONS = {
+    "pinned",
+    "data_quality",
+    "in_flight",
+    "challenger_in_shadow",
+    "refractory",
+    "cooldown",
+    "daily_budget",
+    "too_few_labels",
+    "went_quiet",
+    "champion_changed",
+}
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["alarm", "quiet", "finish", "reject", "swap", "order", "wait"]),
+            st.booleans(),
+            st.sampled_from([None, "v2"]),
+            st.integers(0, 600),
+        ),
+        max_size=30,
+    )
+)
+def test_every_alarm_ends_in_a_record_and_the_state_goes_on_exactly(
+    moves: list[tuple[str, bool, str | None, int]],
+) -> None:
+    policy, now_ms, said = _policy(retrain_daily_budget=1), NOW_MS, list[DriftAlarm | Retrain]()
+    raised = 0
+    for number, (move, pinned, challenger, labels) in enumerate(moves):
+        now_ms += 2 * DAY_MS
+        policy.state.labels += labels
+        raised += _moved(policy, move, now_ms)
+        situation = _situation(now_ms, pinned=pinned, challenger=challenger)
+        if move == "order":
+            said += policy.ordered(order("retrain", command_id=f"c{number}"), situation)
+        gone = {"unknown_items_cusum": Standing(over=False, since=90, quiet=True)}
+        said += policy.close(situation, Detectors(**(gone if move == "quiet" else {})))
+        state = msgspec.msgpack.encode(policy.state)
+        again = msgspec.msgpack.decode(state, type=PolicyState)
+        assert msgspec.msgpack.encode(again) == state
+        policy = RetrainPolicy(policy.settings, again)
+    open_now = sum(not cause.confirmed for cause in policy.state.causes.values())
+    assert len({r.drift_id for r in said if isinstance(r, DriftAlarm)}) == raised - open_now
+    words = {r.reason.partition(":")[0] for r in _retrains(said) if r.state == "suppressed"}
+    assert words <= REASONS
+    accepted = [r.retrain_id for r in _retrains(said) if r.state == "accepted"]
+    assert len(accepted) == len(set(accepted))
+
+
+def _moved(policy: RetrainPolicy, move: str, now_ms: int) -> bool:
+    """Does what a move says; whether that was a new alarm."""
+    for retrain_id in list(policy.state.in_flight):
+        if move in ("finish", "reject"):
+            policy.finished(retrain_id)
+        if move == "reject":
+            policy.rejected(retrain_id)
+    if move == "swap":
+        policy.swapped(now_ms)
+    if move != "alarm" or "home/unknown_items_cusum" in policy.state.causes:
+        return False
+    policy.raised(_evidence(at_ms=now_ms))
+    return True
