@@ -57,6 +57,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     latency_budget_ms: int = 1_000
     promotion_alpha: float = 0.05
     promotion_alpha_period_ms: int = 28 * DAY_MS
+    # alerts
+    burst_events: int = 300
+    alert_webhook: str = ""
+    alert_webhook_secret: str = ""
+    alert_smtp: str = ""
+    alert_smtp_user: str = ""
+    alert_smtp_password: str = ""
+    alert_mail_from: str = ""
+    alert_mail_to: str = ""
+    alert_deadline_ms: int = 5 * 60_000
+    runbook: str = "docs/runbook.md"
     # training
     seed: int = 7
     threads: int = 1

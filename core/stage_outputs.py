@@ -6,6 +6,7 @@ import msgspec
 
 from core.canary import canary_of
 from schemas import topics
+from schemas.metrics import Alert
 from schemas.models import ModelPointer, Weights
 from schemas.topics import Topic
 
@@ -18,6 +19,7 @@ _TOPICS = {
     "ModelLog": topics.MODEL_LOG,
     "ModelPointer": topics.MODELS,
     "Weights": topics.WEIGHTS,
+    "Alert": topics.ALERTS,
 }
 
 
@@ -53,4 +55,6 @@ def outputs(
 
 
 def _key_of(record: msgspec.Struct, task: str) -> str:
+    if isinstance(record, Alert):
+        return record.alert_id
     return f"{task}/{record.surface}/{record.role}" if isinstance(record, Weights) else task

@@ -17,14 +17,16 @@ from core.pairs import Half, Requests
 from core.promotion import Decider, DeciderState
 from core.retrain_policy import PolicyState, RetrainPolicy, Situation
 from core.seen import Seen
-from core.settings import DAY_MS, Settings
+from core.settings import Settings
 from core.stage_outputs import StageOutputs as StageOutputs
 from core.stage_outputs import outputs
+from core.stage_records import Closed, id_of, is_due, order_of, time_of
+from core.stage_records import Record as Record
+from core.watch import SavedWatch, Watch
+from core.watch_models import Standing
 from schemas.models import ModelLog, Order, Publish, Retrain, Weights
-from schemas.outcomes import BasketSeen, JoinCounts, JudgedList
+from schemas.outcomes import BasketSeen, JoinCounts, JudgedList, TrafficSeen
 
-Slots = JudgedList | BasketSeen | JoinCounts
-Record = Slots | Publish | Order
 _LEARNED_ARMS = frozenset({"champion", "canary", "explore"})
 _REFERENCE = "popular_7d"
 _PAIRED = frozenset({LOOP, "challenger", "control", _REFERENCE})
@@ -34,7 +36,7 @@ class SavedStage(msgspec.Struct):
     """Everything that is needed to go on exactly."""
 
     watermark_ms: int
-    records: list[Slots]
+    records: list[Closed]
     commands: list[Publish | Order]
     seen: Seen
     requests: Requests
@@ -43,6 +45,7 @@ class SavedStage(msgspec.Struct):
     policy: PolicyState
     decider: DeciderState
     learning: SavedLearning
+    watch: SavedWatch = msgspec.field(default_factory=SavedWatch)
 
 
 class TaskStage:
@@ -51,7 +54,7 @@ class TaskStage:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.watermark_ms = 0
-        self._records: list[Slots] = []
+        self._records: list[Closed] = []
         self._commands: list[Publish | Order] = []
         self._seen = Seen()
         self._requests = Requests()
@@ -60,6 +63,7 @@ class TaskStage:
         self._policy = RetrainPolicy(settings)
         self._decider = Decider(settings)
         self._learning = OnlineLearning(settings)
+        self._watch = Watch(settings)
 
     def step(self, record: Record) -> None:
         """Remembers a judged list, a basket or a command until a close finds it due."""
@@ -86,6 +90,7 @@ class TaskStage:
         said.extend(self._metrics.close(now_ms, wall_ms, items))
         if self._decider.pointer.sequence != sequence:
             said.append(msgspec.structs.replace(self._decider.pointer, announced_wall_ms=wall_ms))
+        said.extend(self._watch.close(said, self._standing()))
         self._seen.forget(now_ms)
         self._requests.forget(now_ms)
         return self._outputs(said)
@@ -103,6 +108,7 @@ class TaskStage:
             policy=self._policy.state,
             decider=self._decider.state,
             learning=self._learning.save(),
+            watch=self._watch.save(),
         )
         return msgspec.msgpack.encode(saved)
 
@@ -125,25 +131,38 @@ class TaskStage:
         stage._policy = RetrainPolicy(settings, saved.policy)
         stage._decider = Decider(settings, saved.decider)
         stage._learning = OnlineLearning(settings, saved.learning)
+        stage._watch = Watch(settings, saved.watch)
         return stage
 
     def _work_through(self, now_ms: int) -> None:
-        due = sorted((r for r in self._records if _time_of(r) <= now_ms), key=_order_of)
-        self._records = [r for r in self._records if _time_of(r) > now_ms]
+        due = sorted((r for r in self._records if time_of(r) <= now_ms), key=order_of)
+        self._records = [r for r in self._records if time_of(r) > now_ms]
         for record in due:
-            if not self._seen.first(_id_of(record), _time_of(record)):
+            if not self._seen.first(id_of(record), time_of(record)):
                 continue
             if isinstance(record, JudgedList):
                 self._judged(record)
-                continue
-            self._metrics.placed(record)
-            if isinstance(record, BasketSeen):
-                self._alarm(self._drift.basket(record))
+            elif isinstance(record, TrafficSeen):
+                self._watch.traffic(record)
+            else:
+                self._placed(record)
+
+    def _placed(self, record: BasketSeen | JoinCounts) -> None:
+        self._metrics.placed(record)
+        if isinstance(record, JoinCounts):
+            return
+        self._watch.basket(record)
+        if not self._watch.leaves_out(record):
+            self._alarm(self._drift.basket(record))
 
     def _judged(self, judged: JudgedList) -> None:
         verdict = verdict_of(judged)
         self._metrics.step(judged, verdict)
-        hit = None if verdict is None else verdict.hr10 > 0
+        self._watch.judged(judged)
+        if not self._watch.leaves_out(judged):
+            self._believed(judged, None if verdict is None else verdict.hr10 > 0)
+
+    def _believed(self, judged: JudgedList, hit: bool | None) -> None:
         if judged.policy == LOOP:
             self._decider.served(judged, hit)
         if judged.age != "final" or judged.policy not in _PAIRED:
@@ -189,8 +208,8 @@ class TaskStage:
             self._policy.raised(evidence)
 
     def _commanded(self, now_ms: int, wall_ms: int) -> list[msgspec.Struct]:
-        due = [c for c in self._commands if _is_due(c, now_ms, wall_ms)]
-        self._commands = [c for c in self._commands if not _is_due(c, now_ms, wall_ms)]
+        due = [c for c in self._commands if is_due(c, now_ms, wall_ms)]
+        self._commands = [c for c in self._commands if not is_due(c, now_ms, wall_ms)]
         said: list[msgspec.Struct] = []
         for command in sorted(due, key=lambda c: (c.event_time_ms, c.command_id)):
             if not self._seen.first_command(command.command_id):
@@ -261,6 +280,15 @@ class TaskStage:
             veto=self._drift.no_basket(),
         )
 
+    def _standing(self) -> Standing:
+        causes = self._policy.state.causes.values()
+        return Standing(
+            now_ms=self.watermark_ms,
+            in_flight=sorted(self._policy.state.in_flight),
+            alarms=[each.evidence for each in causes if each.confirmed and each.evidence],
+            veto=self._drift.no_basket(),
+        )
+
     def _outputs(self, said: list[msgspec.Struct]) -> StageOutputs:
         return outputs(
             self.settings.task,
@@ -269,26 +297,3 @@ class TaskStage:
             self._learning.live_versions(),
             sorted(self._policy.state.in_flight),
         )
-
-
-def _is_due(command: Publish | Order, now_ms: int, wall_ms: int) -> bool:
-    if isinstance(command, Order) or command.event_time_ms <= now_ms:
-        return True
-    return 0 <= wall_ms - command.event_time_ms < DAY_MS
-
-
-def _time_of(record: Slots) -> int:
-    return record.closed_at_ms if isinstance(record, JudgedList) else record.event_time_ms
-
-
-def _id_of(record: Slots) -> str:
-    match record:
-        case JudgedList():
-            return record.judged_id
-        case BasketSeen():
-            return record.event_id
-    return record.counts_id
-
-
-def _order_of(record: Slots) -> tuple[int, str]:
-    return _time_of(record), _id_of(record)

@@ -63,7 +63,13 @@ class DriftAlarm(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Alert(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Something an operator should know: raised once, cleared once."""
+    """Something an operator should know: raised once, cleared once.
+
+    `scope` says what it is about (a surface, a series), `runbook` where to read what to do. One
+    that other open alerts explain names them in `inhibited_by` and is told to nobody; when they
+    are cleared before it, it is said once more without them. Id: derived from (task, name, scope,
+    raised_at_ms).
+    """
 
     alert_id: Id
     name: str
@@ -72,3 +78,8 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     event_time_ms: Millis
     summary: str
     evidence: dict[str, float] = {}
+    task: str = ""
+    scope: str = ""
+    runbook: str = ""
+    inhibited_by: list[str] = []
+    raised_at_ms: Millis = 0

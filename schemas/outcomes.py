@@ -160,12 +160,42 @@ class Running(
     hits: int = 0
 
 
+class HourSeen(msgspec.Struct, frozen=True, array_like=True):
+    """What one hour of event time had on one visitor partition; `hour` counts since the epoch.
+
+    Events are those that labels follow from, answers those served on the first surface.
+    """
+
+    hour: int
+    events: int = 0
+    answers: int = 0
+    refused: int = 0
+
+
+class TrafficSeen(
+    msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="kind", tag="traffic"
+):
+    """Hours before `until_hour` are over on a visitor partition; those not listed were empty.
+
+    `bursts` maps visitors who did too much within a minute to how much. Id: derived from
+    (partition, event_time_ms, what it says).
+    """
+
+    traffic_id: Id
+    event_time_ms: Millis
+    task: Id
+    partition: int
+    until_hour: int
+    hours: list[HourSeen] = []
+    bursts: dict[str, int] = {}
+
+
 class JudgedBatch(
     msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="kind", tag="batch"
 ):
     """What one batch of inputs brought about, in order: a record each would cost more than it."""
 
-    entries: list[JudgedList | BasketSeen | JoinCounts | Running]
+    entries: list[JudgedList | BasketSeen | JoinCounts | TrafficSeen | Running]
 
 
-SlotRecord = JudgedList | BasketSeen | JoinCounts | Running | JudgedBatch | Watermark
+SlotRecord = JudgedList | BasketSeen | JoinCounts | TrafficSeen | Running | JudgedBatch | Watermark

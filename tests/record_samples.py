@@ -209,7 +209,20 @@ _OTHERS: dict[Topic, list[Any]] = {
             event_time_ms=AT_MS,
             summary="no events",
             evidence={"lag": 3.0},
-        )
+        ),
+        Alert(
+            alert_id="a2",
+            name="drifted",
+            severity="ticket",
+            state="cleared",
+            event_time_ms=AT_MS,
+            summary="what is bought has moved away",
+            task="recommend",
+            scope="home",
+            runbook="docs/runbook.md#drifted",
+            inhibited_by=["burst/visitors"],
+            raised_at_ms=AT_MS,
+        ),
     ],
     topics.ERASURES: [Erasure(visitor_id="v1", requested_at_ms=AT_MS)],
     topics.RESENT: [

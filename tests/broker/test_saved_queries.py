@@ -19,6 +19,7 @@ from core.replay_plan import Ask
 from core.report import POLICIES, Figures
 from schemas import topics
 from schemas.events import EventItem, ItemListViewed
+from schemas.metrics import Alert
 from schemas.predictions import Slot
 from schemas.topics import Topic
 from streams.sink_block import Batch, Origin, Row
@@ -215,3 +216,28 @@ def test_the_funnel_counts_what_was_credited_and_the_rest_is_unattributed(tables
     assert (row["items_bought"], row["revenue"]) == (1, 3.0)
     (week,) = tables.ask("unattributed")
     assert (week["items_bought"], week["unattributed"], week["share"]) == (2, 1, 0.5)
+
+
+def test_alerts_history_shows_each_alert_once_with_when_it_was_cleared(tables: Tables) -> None:
+    raised = Alert(
+        alert_id="a",
+        name="burst",
+        severity="ticket",
+        state="raised",
+        event_time_ms=START_MS,
+        summary="2 visitors",
+        evidence={"visitors": 2.0},
+        scope="visitors",
+        raised_at_ms=START_MS,
+    )
+    open_still = msgspec.structs.replace(raised, alert_id="b", raised_at_ms=START_MS + 1)
+    cleared = msgspec.structs.replace(raised, state="cleared", event_time_ms=START_MS + DAY_MS)
+    tables.put(topics.ALERTS, raised, open_still, cleared)
+    first, second = tables.ask("alerts_history")
+    assert (first["cleared_at"] - first["raised_at"]).total_seconds() == DAY_MS / 1000
+    assert (first["name"], first["scope"], first["evidence"]) == (
+        "burst",
+        "visitors",
+        {"visitors": 2.0},
+    )
+    assert second["cleared_at"] is None
