@@ -229,11 +229,12 @@ class Replay:
         return expected
 
     def _count_mixed(self, asks: list[Ask]) -> None:
-        live = self.inbox.progress[TASKS].live.get(self.settings.task)
+        tasks, task = self.inbox.progress[TASKS], self.settings.task
+        live = {tasks.live.get(task), tasks.canary.get(task, "").partition(" ")[0]}
         for ask in asks:
             for request_id in ask.request_ids.values():
                 answer = self.inbox.answers.get(request_id, {}).get("loop")
-                if answer is not None and answer.model_version != live:
+                if answer is not None and answer.model_version not in live:
                     self.mixed_versions += 1
 
     def _finish(self) -> None:

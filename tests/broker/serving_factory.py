@@ -153,7 +153,7 @@ class Shop:
         self.names[name] = f"shipped-{seed}"
         return name
 
-    def point(self, champion: str | None, **roles: str) -> None:
+    def point(self, champion: str | None, **roles: Any) -> None:
         """A pointer, as the decider writes it."""
         self.sequence += 1
         pointer = ModelPointer(

@@ -16,6 +16,7 @@ from serving_factory import (
     wall_ms,
 )
 
+from core.canary import in_canary
 from core.settings import Settings
 from schemas import topics
 from schemas.models import ModelLog
@@ -82,6 +83,35 @@ def test_swap_under_load_fails_no_request_and_mixes_no_versions(
     assert swap.process == "serving-1"
     assert swap.announce_to_swap_ms is not None
     assert 0 <= swap.announce_to_swap_ms < 5_000
+
+
+def test_canary_answers_its_share_of_visitors_and_no_one_after_it_was_stopped(
+    kafka_address: str, unique_prefix: str, tmp_path: Path
+) -> None:
+    shop = _shop(kafka_address, unique_prefix, tmp_path)
+    first, second = shop.version(1), shop.version(2)
+    visitors, mine = [f"visitor-{number}" for number in range(40)], progress_of("serving-1")
+    shop.point(first, challenger=second, canary=second, canary_percent=25)
+    with (
+        running(shop.settings),
+        answers_of(shop.settings) as predictions,
+        reading(shop.settings, topics.PROGRESS) as progress,
+    ):
+        under_way = {"recommend": f"{second} 25%"}
+        progress.until(lambda said: any(each.canary == under_way for each in mine(said)))
+        asked = {visitor: shop.ask(visitor) for visitor in visitors}
+        shop.flush()
+        split = predictions.answers(list(asked.values()))
+        shop.point(first)
+        progress.until(lambda said: not mine(said)[-1].canary)
+        after = {visitor: shop.ask(visitor) for visitor in visitors}
+        shop.flush()
+        whole = predictions.answers(list(after.values()))
+    for visitor, request_id in asked.items():
+        by = second if in_canary(visitor, second, 25) else first
+        assert split[request_id].model_version == by
+    assert {answer.model_version for answer in split.values()} == {first, second}
+    assert {answer.model_version for answer in whole.values()} == {first}
 
 
 def test_tampered_version_is_refused_and_the_champion_stays(

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from core.canary import in_canary
 from core.settings import DAY_MS, HOUR_MS, Settings
 from core.task_stage import Record, StageOutputs, TaskStage
 from schemas.metrics import DriftAlarm, Metric
@@ -239,6 +240,35 @@ def test_a_rollback_by_an_operator_swaps_back_and_republishes_weights() -> None:
     assert outputs.live == {"recommend": "v1"}
     live = [w for w in _of(outputs, Weights) if isinstance(w, Weights) and w.role == "live"]
     assert {w.model_version for w in live} == {"v1"}
+
+
+def test_a_canary_is_pointed_at_judged_and_promoted_through_restarts() -> None:
+    settings = Settings(
+        surfaces="home", shadow_margin=0.3, shadow_minimum_n=40, shadow_timeout_ms=9 * DAY_MS
+    )
+    stage, versions, percents = _stage(settings), ["v1"], [0]
+    stage.step(publish("v2"))
+    for day in range(20):
+        canary = {"recommend": ""} | stage.close(START_MS + day * DAY_MS, 0).canary
+        version, _, percent = canary["recommend"].partition(" ")
+        for i in range(300):
+            at_ms, visitor = START_MS + day * DAY_MS + i * 60_000, f"visitor-{day}-{i}"
+            inside = bool(version) and in_canary(visitor, version, int(percent[:-1]))
+            by = version if inside else versions[-1]
+            fields: dict[str, object] = {"at_ms": at_ms, "visitor_id": visitor, "hit": i % 2 > 0}
+            number = day * 300 + i
+            served = judged(number, version=by, arm="canary" if inside else "champion", **fields)
+            stage.step(served)
+            stage.step(msgspec.structs.replace(served, judged_id=f"5m-{number}", age="5m"))
+            stage.step(judged(number, version="v2", policy="challenger", **fields))
+        stage = TaskStage.from_bytes(settings, stage.to_bytes())
+        outputs = stage.close(START_MS + (day + 1) * DAY_MS, 0)
+        for pointer in _of(outputs, ModelPointer):
+            assert isinstance(pointer, ModelPointer)
+            percents.append(pointer.canary_percent)
+            versions.append(pointer.champion or "")
+    assert percents == [0, 5, 25, 50, 0]
+    assert versions[-1] == "v2"
 
 
 def test_another_task_is_left_alone() -> None:
