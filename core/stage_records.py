@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from core.settings import DAY_MS
 from schemas.models import Order, Publish
-from schemas.outcomes import BasketSeen, JoinCounts, JudgedList, TrafficSeen
+from schemas.outcomes import BasketSeen, JoinCounts, JudgedList, Running, TrafficSeen
 
 Closed = JudgedList | BasketSeen | JoinCounts | TrafficSeen
-Record = Closed | Publish | Order
+Record = Closed | Running | Publish | Order
 
 
 def is_due(command: Publish | Order, now_ms: int, wall_ms: int) -> bool:

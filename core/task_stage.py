@@ -16,6 +16,7 @@ from core.online_learning import OnlineLearning, SavedLearning
 from core.pairs import Half, Requests
 from core.promotion import Decider, DeciderState
 from core.retrain_policy import PolicyState, RetrainPolicy, Situation
+from core.running_figures import RunningFigures
 from core.seen import Seen
 from core.settings import Settings
 from core.stage_outputs import StageOutputs as StageOutputs
@@ -24,8 +25,9 @@ from core.stage_records import Closed, id_of, is_due, order_of, time_of
 from core.stage_records import Record as Record
 from core.watch import SavedWatch, Watch
 from core.watch_models import Standing
+from schemas.metrics import Metric
 from schemas.models import ModelLog, Order, Publish, Retrain, Weights
-from schemas.outcomes import BasketSeen, JoinCounts, JudgedList, TrafficSeen
+from schemas.outcomes import BasketSeen, JoinCounts, JudgedList, Running, TrafficSeen
 
 _LEARNED_ARMS = frozenset({"champion", "canary", "explore"})
 _REFERENCE = "popular_7d"
@@ -46,6 +48,7 @@ class SavedStage(msgspec.Struct):
     decider: DeciderState
     learning: SavedLearning
     watch: SavedWatch = msgspec.field(default_factory=SavedWatch)
+    running: list[Running] = []
 
 
 class TaskStage:
@@ -64,6 +67,7 @@ class TaskStage:
         self._decider = Decider(settings)
         self._learning = OnlineLearning(settings)
         self._watch = Watch(settings)
+        self._running = RunningFigures(settings.task, settings.metric_window_ms)
 
     def step(self, record: Record) -> None:
         """Remembers a judged list, a basket or a command until a close finds it due."""
@@ -71,6 +75,8 @@ class TaskStage:
             return
         if isinstance(record, Publish | Order):
             self._commands.append(record)
+        elif isinstance(record, Running):
+            self._running.step(record)
         else:
             self._records.append(record)
 
@@ -95,6 +101,10 @@ class TaskStage:
         self._requests.forget(now_ms)
         return self._outputs(said)
 
+    def said_now(self, wall_ms: int) -> list[Metric]:
+        """Provisional rows at the age `now` that are due by the wall clock; live time alone."""
+        return self._running.say(wall_ms)
+
     def to_bytes(self) -> bytes:
         """The whole state; `from_bytes` goes on exactly from it."""
         saved = SavedStage(
@@ -109,6 +119,7 @@ class TaskStage:
             decider=self._decider.state,
             learning=self._learning.save(),
             watch=self._watch.save(),
+            running=self._running.save(),
         )
         return msgspec.msgpack.encode(saved)
 
@@ -132,6 +143,8 @@ class TaskStage:
         stage._decider = Decider(settings, saved.decider)
         stage._learning = OnlineLearning(settings, saved.learning)
         stage._watch = Watch(settings, saved.watch)
+        width_ms = settings.metric_window_ms
+        stage._running = RunningFigures(settings.task, width_ms, saved.running)
         return stage
 
     def _work_through(self, now_ms: int) -> None:

@@ -17,7 +17,7 @@ from schemas import topics
 from schemas.codec import Decoder, cloud_headers, encode, refused_headers
 from schemas.errors import InvalidEvent
 from schemas.models import Order, Retrain
-from schemas.outcomes import JudgedBatch
+from schemas.outcomes import JudgedBatch, Running
 from schemas.watermarks import Progress, Watermark
 from streams.stage import Names, Record, origin_of, records_read
 from streams.store import Changes, Out, Store
@@ -127,6 +127,7 @@ class TaskRoom:
             self._take(record, wall_ms)
         if live and self._assigned:
             self._pass_live_time(wall_ms)
+            self._say_now(wall_ms)
             if wall_ms - self._said_wall_ms >= HEARTBEAT_MS:
                 self._progress(wall_ms)
         if records:
@@ -177,7 +178,7 @@ class TaskRoom:
             self._mark(record, decoded, wall_ms)
             return
         for each in _each(decoded):
-            if topic is topics.SLOTS:
+            if topic is topics.SLOTS and not isinstance(each, Running):
                 at_ms = getattr(each, "closed_at_ms", None) or each.event_time_ms
                 self._clock.saw(f"{record.partition()}/0", at_ms, wall_ms)
             self._stage.step(each)
@@ -221,14 +222,22 @@ class TaskRoom:
             outputs.live, outputs.challenger, outputs.weights, outputs.in_flight, outputs.canary
         )
         self._changes.put((_OWNER, _STANDING, ""), _pack(self._standing))
-        for topic, key, said in outputs.records:
-            record = said
-            if isinstance(record, Retrain) and record.state == "accepted":
-                record = msgspec.structs.replace(record, offsets=self._ends())
-            self._counts[f'said_total{{topic="{topic.name}"}}'] += 1
-            identity = str(getattr(record, record.__struct_fields__[0]))
-            headers = cloud_headers(topic.name, identity, _SOURCE)
-            self._out(topic, key.encode(), encode(record), headers)
+        for topic, key, record in outputs.records:
+            self._say(topic, key, record)
+
+    def _say_now(self, wall_ms: int) -> None:
+        """Rows at the age `now`: no close, and no entry, for the state stays as it is."""
+        if not self._clock.by_barriers:
+            for metric in self._stage.said_now(wall_ms):
+                self._say(topics.METRICS, metric.task, metric)
+
+    def _say(self, topic: topics.Topic, key: str, record: msgspec.Struct) -> None:
+        if isinstance(record, Retrain) and record.state == "accepted":
+            record = msgspec.structs.replace(record, offsets=self._ends())
+        self._counts[f'said_total{{topic="{topic.name}"}}'] += 1
+        identity = str(getattr(record, record.__struct_fields__[0]))
+        headers = cloud_headers(topic.name, identity, _SOURCE)
+        self._out(topic, key.encode(), encode(record), headers)
 
     def _progress(self, wall_ms: int) -> None:
         self._said_wall_ms = wall_ms
