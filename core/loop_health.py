@@ -13,6 +13,7 @@ import msgspec
 
 from core.intervals import Z95, wilson
 from core.metric_cells import Figure
+from schemas.ids import derived_id
 from schemas.outcomes import BasketSeen, JoinCounts, JudgedList
 
 BOUGHT_WINDOWS = 28
@@ -69,6 +70,40 @@ class Accounting(msgspec.Struct):
         if self.bought:
             found.append(share("unattributed_share", self.unattributed, self.bought))
         return found
+
+
+class Unplaced:
+    """Orphans and late answers by visitor partition since they were last said."""
+
+    def __init__(self, task: str) -> None:
+        self._task = task
+        self._counts: dict[int, tuple[int, int]] = {}
+
+    def add(self, partition: int, orphans: int, late_answers: int) -> None:
+        """Counts what one step or close could not place."""
+        if orphans or late_answers:
+            before = self._counts.get(partition, (0, 0))
+            self._counts[partition] = before[0] + orphans, before[1] + late_answers
+
+    def take(self, partition: int, closed_ms: int, moment_ms: int) -> JoinCounts | None:
+        """What there is to say of a partition; the two times tell one statement from the next.
+
+        >>> unplaced = Unplaced("recommend")
+        >>> unplaced.add(0, 1, 0)
+        >>> unplaced.take(0, 5, 0).orphans, unplaced.take(0, 5, 0)
+        (1, None)
+        """
+        if not self._counts or partition not in self._counts:
+            return None
+        orphans, late_answers = self._counts.pop(partition)
+        said = str(partition), str(closed_ms), str(moment_ms)
+        return JoinCounts(
+            counts_id=derived_id("counts", self._task, *said),
+            task=self._task,
+            event_time_ms=max(closed_ms, 0),
+            orphans=orphans,
+            late_answers=late_answers,
+        )
 
 
 class Bought(msgspec.Struct):

@@ -1,6 +1,6 @@
 """Provisional rows at the age `now`, from the running totals of all visitor partitions.
 
-A rate is said as soon as what it counts has grown, at most five times a second, and every five
+A rate is said as soon as what it counts has grown, at most ten times a second, and every five
 seconds while only answers were added. It is never closed: the label ages have the last word.
 """
 
@@ -17,7 +17,7 @@ from schemas.ids import derived_id
 from schemas.metrics import Metric
 from schemas.outcomes import Running
 
-SOONEST_MS = 200
+SOONEST_MS = 100
 AT_REST_MS = 5_000
 _RATES = {
     "hr10": ("hits", "judged"),

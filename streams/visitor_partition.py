@@ -12,10 +12,12 @@ import msgspec
 
 from core import join
 from core.attribution import Windows
+from core.running import RunningTotals
 from core.settings import Settings
 from core.visitor_facts import Visitor
 from core.watermarks import NEVER_MS, Clock, Mark, Merge, clock
 from schemas.events import PurchaseMade, ShopEvent
+from schemas.outcomes import Running
 from schemas.predictions import Prediction
 from streams.seen_rows import SeenRows
 from streams.store import Changes, Store
@@ -24,7 +26,7 @@ from streams.warm import Warm
 EVENTS, PREDICTIONS = "events", "predictions"
 Input = Prediction | ShopEvent
 Say = Callable[["VisitorPartition", Input | None, join.Output], None]
-VISITOR, ANSWER, HELD, CLOCK = "visitor", "answer", "held", "clock"
+VISITOR, ANSWER, HELD, CLOCK, RUNNING = "visitor", "answer", "held", "clock", "running"
 _BYTES_OF_ONE = 4_000
 """About what a visitor or an answer of ten slots takes in memory."""
 
@@ -35,6 +37,7 @@ _answer = msgspec.msgpack.Decoder(Prediction).decode
 _json = msgspec.json.Encoder().encode
 _prediction = msgspec.json.Decoder(Prediction).decode
 _event = msgspec.json.Decoder(ShopEvent).decode
+_running = msgspec.msgpack.Decoder(list[Running]).decode
 _held = msgspec.msgpack.Decoder(list[tuple[int, str, bytes]]).decode
 
 
@@ -58,6 +61,8 @@ class VisitorPartition:
         self._after: list[tuple[int, Input]] = []
         self._ahead = {EVENTS: NEVER_MS, PREDICTIONS: NEVER_MS}
         self._load(settings.duplicate_window_ms)
+        totals = _running(store.get((number, RUNNING, "")) or b"\x90")
+        self.running = RunningTotals(settings.task, settings.metric_window_ms, number, totals)
 
     def is_new(self, event: ShopEvent) -> bool:
         """Remembers the event's id; False when it is a repeat."""
@@ -117,6 +122,11 @@ class VisitorPartition:
             self._answers.put(prediction_id, known)
         return known
 
+    def bought(self, visitor_id: str) -> dict[str, int]:
+        """When a visitor bought what for the first time, as far as event time is closed."""
+        visitor = self._visitors.get(visitor_id)
+        return (self._read(visitor_id) if visitor is None else visitor).bought
+
     def forget(self, prediction_id: str) -> None:
         """Lets an answer go for good."""
         self._answers.drop(prediction_id)
@@ -145,6 +155,7 @@ class VisitorPartition:
         rows = [(after_ms, _source(record), _json(record)) for after_ms, record in waiting]
         changes.put((number, HELD, ""), _pack(rows))
         changes.put((number, CLOCK, ""), _pack((self.clock, self.closed_ms)))
+        changes.put((number, RUNNING, ""), _pack(self.running.save()))
         self._visitors.turn()
         self._answers.turn()
 

@@ -1,13 +1,14 @@
 """The visitor stage: validate, drop repeats, join; out come valid events, outcomes and slots.
 
-Wiring alone: what is valid is `core/intake.py`'s, what an answer came to `core/join.py`'s. Every
-shopper's every click passes here, so what is the same for a batch is asked once for it.
+Wiring alone, decisions are in `core`. Every shopper's every click passes here, so what is the same
+for a batch is asked once for it.
 """
 
 from collections import Counter
 from collections.abc import Sequence
 
 from core import intake, join
+from core.loop_health import Unplaced
 from core.settings import Settings
 from core.verdict import Verdict, judged_of, outcome_of, statement_id
 from core.watermarks import NEAR_MS, Mark
@@ -56,6 +57,7 @@ class VisitorStage:
         self._read: Counter[str] = Counter()
         self._changes = Changes()
         self._judged = JudgedBatches()
+        self._unplaced = Unplaced(settings.task)
         self._said_ms: int | None = None
         self._said_wall_ms = 0
         self._wall_ms, self._live = 0, False
@@ -76,7 +78,11 @@ class VisitorStage:
             take[record.topic()](record)
         for part in self._parts.values():
             self._pass_time(part)
-        self._flush_judged()
+            self._say_sums(part)
+            for total in part.running.said(wall_ms, part.bought):
+                self._judge(part.number, encode(total))
+        for source, rest in self._judged.rest():
+            self._send_judged(source, rest)
         self._progress(wall_ms)
         return changes
 
@@ -101,7 +107,7 @@ class VisitorStage:
         for part in self._parts.values():
             if not part.clock.by_barriers:
                 part.advance(until.get(part.number, -1))
-        self._judged = JudgedBatches()
+        self._judged, self._unplaced = JudgedBatches(), Unplaced(self._settings.task)
 
     def counters(self) -> dict[str, float]:
         """Counts since the start, and how far event time is closed."""
@@ -133,6 +139,8 @@ class VisitorStage:
             self._counts["duplicates_total"] += 1
             return
         self._pass_on(part.number, event, record)
+        if now_ms is not None:
+            part.running.arrived(event, now_ms)
         if not isinstance(event, _WITHOUT_FACTS):
             part.hold(EVENTS, at_ms, event.event_id, event)
 
@@ -154,9 +162,10 @@ class VisitorStage:
         if type(answer) is Watermark:
             self._mark(part, topics.PREDICTIONS, answer, value)
             return
-        at_ms = answer.served_at_ms
-        part.clock.saw(PREDICTIONS, at_ms, self._wall_ms)
-        part.hold(PREDICTIONS, at_ms, answer.prediction_id, answer)
+        part.clock.saw(PREDICTIONS, answer.served_at_ms, self._wall_ms)
+        if self._live and not part.clock.by_barriers:
+            part.running.served(answer, self._wall_ms)
+        part.hold(PREDICTIONS, answer.served_at_ms, answer.prediction_id, answer)
 
     def _mark(
         self,
@@ -171,6 +180,7 @@ class VisitorStage:
         passed = part.mark(topic.name, mark)
         if passed is not None:
             part.advance(passed.event_time_ms)
+            self._say_sums(part)
             self._tell_tasks(part, passed)
 
     def _pass_time(self, part: VisitorPartition) -> None:
@@ -185,12 +195,13 @@ class VisitorStage:
 
     def _say(self, part: VisitorPartition, record: Input | None, output: join.Output) -> None:
         if isinstance(record, PurchaseMade):
-            self._basket(part.number, record)
+            self._basket(part.number, record, output.unattributed)
         for verdict in output.verdicts:
             self._state(part, verdict)
         for prediction_id in output.dropped:
             part.forget(prediction_id)
         counts = self._counts
+        self._unplaced.add(part.number, output.orphans, output.late)
         counts["orphans_total"] += output.orphans
         counts["late_answers_total"] += output.late
         counts["unattributed_items_total"] += output.unattributed
@@ -211,15 +222,17 @@ class VisitorStage:
         if full is not None:
             self._send_judged(source, full)
 
-    def _flush_judged(self) -> None:
-        for source, rest in self._judged.rest():
-            self._send_judged(source, rest)
-
     def _send_judged(self, source: int, value: bytes) -> None:
         key = self._settings.task.encode()
         self._changes.outs.append(Out(source, self._slots, key, value))
 
-    def _basket(self, source: int, event: PurchaseMade) -> None:
+    def _say_sums(self, part: VisitorPartition) -> None:
+        moment_ms = 0 if part.clock.by_barriers else self._wall_ms  # tells live statements apart
+        counts = self._unplaced.take(part.number, part.closed_ms, moment_ms)
+        if counts is not None:
+            self._judge(part.number, encode(counts))
+
+    def _basket(self, source: int, event: PurchaseMade, unattributed: int) -> None:
         self._counts["bought_items_total"] += len({item.item_id for item in event.items})
         seen = BasketSeen(
             event_id=event.event_id,
@@ -228,6 +241,7 @@ class VisitorStage:
             task=self._settings.task,
             surface=self._settings.surface_names[0],
             item_ids=list(dict.fromkeys(item.item_id for item in event.items)),
+            unattributed=unattributed,
         )
         self._judge(source, encode(seen))
 

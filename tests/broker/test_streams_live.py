@@ -10,6 +10,7 @@ from streams_factory import HOUR_MS, Shop, Worker, answer, purchase, visit
 from core.settings import Settings
 from schemas import topics
 from schemas.codec import REASON_HEADER, encode
+from schemas.metrics import Metric
 
 READ = (
     topics.OUTCOMES,
@@ -19,6 +20,7 @@ READ = (
     topics.refused(topics.EVENTS),
 )
 WINDOW_MS = 2_000
+PURCHASES = 30
 
 
 @pytest.fixture
@@ -54,6 +56,33 @@ def test_a_quiet_shop_still_gets_its_outcomes(settings: Settings) -> None:
     assert finals(shop)["p1-loop"] == ["a", "x"]
     (refused,) = shop.messages["events.dlq"]
     assert dict(refused.headers() or [])[REASON_HEADER] == b"future"
+
+
+def test_a_purchase_stands_in_a_figure_at_once(settings: Settings) -> None:
+    shop = Shop(settings, READ)
+    decode = msgspec.json.Decoder(Metric).decode
+    delays_ms: list[float] = []
+
+    def bought() -> int:
+        rows = [decode(message.value() or b"") for message in shop.messages["metrics"]]
+        now = [row for row in rows if (row.age, row.name) == ("now", "purchase_rate")]
+        return round(now[-1].value * now[-1].n) if now else 0
+
+    with Worker(settings) as worker:
+        shop.read_until(lambda: len(shop.messages["progress"]) >= 2)
+        for number in range(PURCHASES):
+            name, visitor = f"p{number}-loop", f"v{number}"
+            shop.send(topics.PREDICTIONS, visitor, encode(answer(name, visitor, now_ms() - 50)))
+            time.sleep(0.05 + number % 7 / 20)
+            began_s = time.monotonic()
+            event = purchase(f"e{number}", visitor, now_ms(), name)
+            shop.send(topics.EVENTS, visitor, encode(event))
+            shop.read_until(lambda number=number: bought() > number)  # type: ignore[misc]
+            delays_ms.append(1_000 * (time.monotonic() - began_s))
+        assert worker.stop() == 0
+    shop.close()
+    print("purchase to row, ms:", sorted(round(each) for each in delays_ms))
+    assert sorted(delays_ms)[PURCHASES // 2] < 1_000
 
 
 def test_a_worker_that_joins_and_leaves_shares_the_partitions(settings: Settings) -> None:
