@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import msgspec
 
-from core.drift import Drift, SavedDrift
+from core.drift import Drift
 from core.drift_types import Evidence
-from core.metrics import LOOP, Metrics, SavedMetrics, verdict_of
-from core.online_learning import OnlineLearning, SavedLearning
+from core.metrics import LOOP, Metrics, verdict_of
+from core.online_learning import OnlineLearning
 from core.pairs import Half, Requests
-from core.promotion import Decider, DeciderState
-from core.retrain_policy import PolicyState, RetrainPolicy, Situation
+from core.promotion import Decider
+from core.retrain_policy import RetrainPolicy, Situation
 from core.running_figures import RunningFigures
 from core.seen import Seen
 from core.settings import Settings
@@ -23,7 +23,8 @@ from core.stage_outputs import StageOutputs as StageOutputs
 from core.stage_outputs import outputs
 from core.stage_records import Closed, id_of, is_due, order_of, time_of
 from core.stage_records import Record as Record
-from core.watch import SavedWatch, Watch
+from core.stage_saved import SavedStage
+from core.watch import Watch
 from core.watch_models import Standing
 from schemas.metrics import Metric
 from schemas.models import ModelLog, Order, Publish, Retrain, Weights
@@ -32,23 +33,6 @@ from schemas.outcomes import BasketSeen, JoinCounts, JudgedList, Running, Traffi
 _LEARNED_ARMS = frozenset({"champion", "canary", "explore"})
 _REFERENCE = "popular_7d"
 _PAIRED = frozenset({LOOP, "challenger", "control", _REFERENCE})
-
-
-class SavedStage(msgspec.Struct):
-    """Everything that is needed to go on exactly."""
-
-    watermark_ms: int
-    records: list[Closed]
-    commands: list[Publish | Order]
-    seen: Seen
-    requests: Requests
-    metrics: SavedMetrics
-    drift: SavedDrift
-    policy: PolicyState
-    decider: DeciderState
-    learning: SavedLearning
-    watch: SavedWatch = msgspec.field(default_factory=SavedWatch)
-    running: list[Running] = []
 
 
 class TaskStage:
