@@ -17,7 +17,19 @@ from bench.streams_ground import Ground, ground
 from bench.streams_speed import JoinTopics, Sizes, say
 from core.settings import Settings
 
-PARTS = ("decode", "keyed", "join", "faust", "quix", "bytewax", "rss", "slot", "auc")
+PARTS = (
+    "decode",
+    "keyed",
+    "join",
+    "faust",
+    "quix",
+    "bytewax",
+    "sink",
+    "kills",
+    "rss",
+    "slot",
+    "auc",
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,6 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--events", type=int, default=plain.events, help="for decode and keyed")
     parser.add_argument("--join-inputs", type=int, default=plain.join_inputs)
     parser.add_argument("--repeats", type=int, default=plain.repeats, help="runs of each rate")
+    parser.add_argument("--kills", type=int, default=54, help="SIGKILLs in all, at least")
     parser.add_argument("--within-s", type=float, default=plain.within_s, help="longest run")
 
 
@@ -96,6 +109,26 @@ class Bench:
     def bytewax(self) -> dict[str, Any]:
         """bytewax at the same work."""
         return self._peer("bytewax")
+
+    def sink(self) -> dict[str, Any]:
+        """The copy into ClickHouse."""
+        from bench.streams_sink import sink_rows
+
+        sizes = self.sizes
+        runs = [
+            sink_rows(self.ground, sizes.events, turn, sizes.within_s)
+            for turn in range(min(sizes.repeats, 2))
+        ]
+        best = sorted(runs, key=lambda run: float(run["rate"]))[len(runs) // 2]
+        exact = all(run["exact"] for run in runs)
+        rates = [round(run["rate"]) for run in runs]
+        return {"sink_rows_s": round(best["rate"]), "sink": {"runs": rates, "exact": exact}}
+
+    def kills(self) -> dict[str, Any]:
+        """SIGKILLs of the worker and the sink."""
+        from bench.streams_kills import kills
+
+        return kills(self.ground, self._arguments.kills)
 
     def rss(self) -> dict[str, Any]:
         """A worker's resident memory."""

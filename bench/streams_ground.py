@@ -136,11 +136,22 @@ def write(
 
 
 class Sender:
-    """Writes arrivals and barriers, keys where the product's own producers put them."""
+    """Writes arrivals and barriers, keys where the product's own producers put them.
 
-    def __init__(self, settings: Settings, prefixes: Sequence[str], linger_ms: float = 20) -> None:
+    With `valid` events go to `events.valid`, as if intake had passed them on.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        prefixes: Sequence[str],
+        *,
+        linger_ms: float = 20,
+        valid: bool = False,
+    ) -> None:
         self.counts = {"events": 0, "predictions": 0, "repeats": 0, "barriers": 0}
-        self._names = {k: [topic.full_name(p) for p in prefixes] for k, topic in _TOPICS.items()}
+        ends = {**_TOPICS, "events": topics.EVENTS_VALID} if valid else _TOPICS
+        self._names = {k: [topic.full_name(p) for p in prefixes] for k, topic in ends.items()}
         self._client = producer(settings, linger_ms=linger_ms)
 
     def send(self, record: Arrival | Barrier) -> None:
