@@ -40,6 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--join-inputs", type=int, default=plain.join_inputs)
     parser.add_argument("--repeats", type=int, default=plain.repeats, help="runs of each rate")
     parser.add_argument("--kills", type=int, default=54, help="SIGKILLs in all, at least")
+    parser.add_argument("--delay-s", type=float, default=40, help="how long the live load lasts")
     parser.add_argument("--within-s", type=float, default=plain.within_s, help="longest run")
 
 
@@ -129,6 +130,12 @@ class Bench:
         from bench.streams_kills import kills
 
         return kills(self.ground, self._arguments.kills)
+
+    def delay(self) -> dict[str, Any]:
+        """From a click to the figures."""
+        from bench.streams_delay import metric_delay
+
+        return metric_delay(self.ground, self._arguments.delay_s)
 
     def rss(self) -> dict[str, Any]:
         """A worker's resident memory."""

@@ -204,7 +204,8 @@ class Committed:
     """How far a consumer group has committed on some topics of full name."""
 
     def __init__(self, kafka: str, group: str, names: Mapping[str, int]) -> None:
-        self._client = consumer(Settings(kafka=kafka), group)
+        # Committed offsets are asked for, not those that a killed worker's transaction holds up.
+        self._client = consumer(Settings(kafka=kafka), group, isolation_level="read_uncommitted")
         self._places = [TopicPartition(n, i) for n, count in names.items() for i in range(count)]
 
     def total(self) -> int:

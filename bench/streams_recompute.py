@@ -54,7 +54,8 @@ def recomputed(settings: Settings, slots: Iterable[Message]) -> list[bytes]:
     for message in slots:
         record = decode(message.value())
         if not isinstance(record, Watermark):
-            stage.step(record)
+            for each in getattr(record, "entries", [record]):
+                stage.step(each)
             continue
         mark = Mark(record.event_time_ms, record.barrier, record.run_id, record.final)
         closed = passed.mark(_source(message), mark)
