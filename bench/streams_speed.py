@@ -159,7 +159,10 @@ def _stage_run(
             )
             group.close()
         if not wait_for(report.exists, worker, 5 if kept else sizes.within_s):
-            return float(kept.get("rate", 0.0)), {}
+            if not kept.get("rate"):
+                said_last = (ground.folder / f"{short}.log").read_text()[-400:]
+                raise RuntimeError(f"the {stage} worker did nothing in time: {said_last}")
+            return float(kept["rate"]), {}
     said: dict[str, Any] = json.loads(report.read_text())
     rate = kept["rate"] if kept else said["records"] / said["seconds"]
     say(f"{stage} run {turn + 1}: {rate:,.0f} ev/s {said['counts'] if turn == 0 else ''}")

@@ -35,6 +35,7 @@ class DecodeStage:
     """Decodes and validates each event and counts it by name."""
 
     gather_s = 0.0
+    journaled = False
     inputs: tuple[Topic, ...] = (topics.EVENTS,)
 
     def __init__(self, settings: Settings, short: str, expect: int, report: Path) -> None:
@@ -53,36 +54,36 @@ class DecodeStage:
     def step(self, records: list[Record], wall_ms: int, live: bool) -> Changes:
         """Works through a batch and notes when the first began and the last ended."""
         del live
-        changes = Changes()
         if not records:
-            return changes
+            return Changes()
         if not self._began_s:
             self._began_s = time.monotonic()
-        self._work(records, wall_ms, changes)
+        self._work(records, wall_ms)
         self._read += len(records)
         if self._read >= self._expect:
             self._say(time.monotonic())
-        return changes
+        return Changes()
 
     def closed(self) -> dict[int, int]:
         """Nothing: no event time here."""
         return {}
 
-    def repeat(self, until: dict[int, int]) -> Changes:
+    def repeat(self, until: dict[int, int]) -> None:
         """Nothing: no event time here."""
-        del until
+
+    def checkpoint(self) -> Changes:
+        """Nothing is kept but the offsets."""
         return Changes()
 
-    def rest(self) -> Changes:
-        """Nothing: what is kept was kept with its batch."""
-        return Changes()
+    def changed(self) -> int:
+        """Nothing."""
+        return 0
 
     def counters(self) -> dict[str, float]:
         """Events by name."""
         return {f'events_total{{name="{name}"}}': float(n) for name, n in self.counts.items()}
 
-    def _work(self, records: list[Record], wall_ms: int, changes: Changes) -> None:
-        del changes
+    def _work(self, records: list[Record], wall_ms: int) -> None:
         decode, counts, tolerance_ms = self._decode, self.counts, self._tolerance_ms
         check = intake.check
         for record in records:
@@ -107,10 +108,13 @@ class DecodeStage:
 
 
 class KeyedStage(DecodeStage):
-    """Also keeps a count per visitor in the worker's store, together with the input offsets."""
+    """Also keeps a count per visitor, written to the worker's store as the visitor stage's are."""
+
+    journaled = True
 
     def load(self, store: Store, partitions: list[int]) -> None:
         """Takes up the counts as the store has them."""
+        self._touched: set[tuple[int, str]] = set()
         self._visitors: dict[int, dict[str, int]] = {
             number: {
                 key: msgspec.msgpack.decode(value) for key, value, _ in store.rows(number, _COUNT)
@@ -118,10 +122,21 @@ class KeyedStage(DecodeStage):
             for number in partitions
         }
 
-    def _work(self, records: list[Record], wall_ms: int, changes: Changes) -> None:
+    def checkpoint(self) -> Changes:
+        """The counts that changed since the last one."""
+        changes = Changes()
+        for number, visitor in self._touched:
+            changes.put((number, _COUNT, visitor), _pack(self._visitors[number][visitor]), 0)
+        self._touched.clear()
+        return changes
+
+    def changed(self) -> int:
+        """How many visitors' counts would be written."""
+        return len(self._touched)
+
+    def _work(self, records: list[Record], wall_ms: int) -> None:
         decode, counts, tolerance_ms = self._decode, self.counts, self._tolerance_ms
-        check = intake.check
-        touched: dict[int, set[str]] = {number: set() for number in self._visitors}
+        check, touched = intake.check, self._touched
         for record in records:
             try:
                 event = decode(record.value())
@@ -129,15 +144,10 @@ class KeyedStage(DecodeStage):
             except InvalidEvent as error:
                 counts[error.reason] += 1
                 continue
-            number = record.partition()
-            visitor = event.visitor_id
+            number, visitor = record.partition(), event.visitor_id
             kept = self._visitors[number]
             kept[visitor] = kept.get(visitor, 0) + 1
-            touched[number].add(visitor)
-        for number, visitors in touched.items():
-            kept = self._visitors[number]
-            for visitor in visitors:
-                changes.put((number, _COUNT, visitor), _pack(kept[visitor]), 0)
+            touched.add((number, visitor))
 
     def _say(self, ended_s: float) -> None:
         self.counts["visitors"] = sum(map(len, self._visitors.values()))

@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+import json
+import math
 from collections import Counter
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 
 from bench.streams import PARTS, Bench
+from bench.streams_delay import Growth
 from bench.streams_join import Statement, compared
+from bench.streams_kills import summed
+from bench.streams_recompute import differing
 from bench.streams_shop import Arrival, Barrier, Traffic, arrivals, with_barriers
+from bench.streams_stages import KeyedStage
 from bench.streams_tasks import auc_abs_err, exact_auc, judged_lists
 from core import intake
 from core.features import FEATURE_NAMES
+from core.settings import Settings
 from schemas import topics
 from schemas.codec import Decoder
+from streams.store import Store
 
 TRAFFIC = Traffic(visits=3_000, visitors=500)
 
@@ -108,8 +119,48 @@ def test_judged_lists_carry_a_label_and_features_per_row() -> None:
         assert (basket is None) == (not judged.basket)
 
 
-def test_without_ties_the_published_auc_is_exact() -> None:
-    assert auc_abs_err(streams=1, lists=300) < 1e-9
+def test_the_published_auc_is_exact_with_and_without_ties() -> None:
+    assert auc_abs_err(streams=4, lists=300) < 1e-9
+
+
+def test_a_click_counts_as_shown_by_the_first_row_that_counts_as_many() -> None:
+    growth = Growth()
+    for total, at_s in ((1, 10.0), (1, 11.0), (4, 12.0)):
+        growth.saw(total, at_s)
+    delays = growth.since([9.5, 11.5, 11.75, 11.9, 12.0])
+    assert delays == pytest.approx([500.0, 500.0, 250.0, 100.0, math.inf])
+
+
+def test_figures_that_are_missing_or_differ_are_counted() -> None:
+    assert differing([b"a", b"b"], [b"a", b"b"]) == (2, 0)
+    assert differing([b"a"], [b"a", b"b"]) == (1, 1)
+    world = {"kills": 3, "lost": 0, "duplicated": 0, "metrics": 5, "metrics_differ": 0}
+    assert summed([world, {**world, "metrics_differ": 1}])["metrics_equal"] is False
+    assert summed([world, world]) == {
+        "kills": 6,
+        "lost": 0,
+        "duplicated": 0,
+        "metrics_equal": True,
+        "metrics_compared": 10,
+    }
+
+
+def test_counts_per_visitor_go_on_from_what_was_kept(tmp_path: Path) -> None:
+    found = list(arrivals(TRAFFIC, answers=False))[:200]
+    store = Store(tmp_path / "store")
+    first = KeyedStage(Settings(), "keyed", 200, tmp_path / "report.json")
+    first.load(store, [0])
+    first.step([_record(each.value) for each in found[:120]], TRAFFIC.end_ms, True)
+    store.checkpoint(first.checkpoint(), {})
+    again = KeyedStage(Settings(), "keyed", 80, tmp_path / "report.json")
+    again.load(store, [0])
+    again.step([_record(each.value) for each in found[120:]], TRAFFIC.end_ms, True)
+    assert json.loads((tmp_path / "report.json").read_text())["counts"]["events"] == 200
+    store.close()
+
+
+def _record(value: bytes) -> Any:
+    return SimpleNamespace(value=lambda: value, partition=lambda: 0)
 
 
 def test_every_part_that_can_be_asked_for_is_there() -> None:
