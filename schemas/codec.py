@@ -1,6 +1,7 @@
 """Bytes on the wire: JSON by msgspec, CloudEvents attributes and dead-letter facts in headers."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -36,6 +37,15 @@ class Decoder:
             raise InvalidEvent("invalid", str(error)) from error
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise InvalidEvent("malformed", str(error) or "not JSON") from error
+
+    def many(self, values: Sequence[Any]) -> list[Any] | None:
+        """The records of many values in one go; None when a call would refuse one of them."""
+        try:
+            if max(map(len, values)) > MAX_RECORD_BYTES:
+                return None
+            return list(map(self._decode, values))
+        except (TypeError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return None
 
 
 def encode(record: Any) -> bytes:

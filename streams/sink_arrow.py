@@ -1,17 +1,18 @@
-"""Records as Arrow columns, built column by column from the structs of one block.
+"""Records as Arrow columns, built column by column from structs, one struct type at a time.
 
 Knows column types by their ClickHouse names; knows no table and no client.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from itertools import chain
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain, groupby
 from operator import attrgetter
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from msgspec.structs import astuple
 
 from adapters.tables_columns import Column
 
@@ -82,45 +83,100 @@ def _split(starts: Any, flat: Any) -> Any:
     return pa.ListArray.from_arrays(starts, flat)
 
 
+def joined(parts: Sequence[Any]) -> Any:
+    """Arrays of one type, laid end to end."""
+    return parts[0] if len(parts) == 1 else pa.concat_arrays(parts)
+
+
 def arrow_batch(columns: Sequence[Column], records: Sequence[Any]) -> list[Any]:
-    """One Arrow array per column, each as long as `records`; raises as `column_array`."""
-    groups: dict[tuple[str, ...], tuple[Any, list[Any]]] = {}
+    """One Arrow array per column, each as long as `records`; raises as `column_array`.
+
+    Cheapest when records of one type stand together.
+    """
+    runs = [_run(columns, list(run)) for _, run in groupby(records, type)]
+    return [joined(parts) for parts in zip(*runs, strict=True)]
+
+
+def _run(columns: Sequence[Column], records: Sequence[Any]) -> list[Any]:
+    """The arrays of records that are all of one struct type."""
+    fields = _fields(records)
+    lists: dict[tuple[str, ...], tuple[Any, Mapping[str, Sequence[Any]]]] = {}
     arrays = []
     for column in columns:
-        if not column.nested:
-            arrays.append(column_array(column.type, _values(column, records)))
-            continue
-        group = column.path[:-1]
-        if group not in groups:
-            lists = [each or () for each in map(_getter(column, group), records)]
-            groups[group] = _starts(lists), list(chain.from_iterable(lists))
-        starts, flat = groups[group]
-        inner = column.type[len("Array(") : -1]
-        values = list(map(attrgetter(column.path[-1]), flat))
-        arrays.append(_split(starts, column_array(inner, values)))
+        if column.tag:
+            tag = pa.scalar(type(records[0]).__struct_config__.tag, pa.string())
+            arrays.append(pa.repeat(tag, len(records)))
+        elif column.path[0] not in fields:
+            arrays.append(_absent(column.type, len(records)))
+        elif column.nested:
+            group = column.path[:-1]
+            if group not in lists:
+                lists[group] = _inner_fields(_inner(fields, column, group))
+            starts, inner = lists[group]
+            kind = column.type[len("Array(") : -1]
+            values = inner[column.path[-1]] if inner else ()
+            arrays.append(_split(starts, column_array(kind, values)))
+        else:
+            arrays.append(column_array(column.type, _filled(fields, column)))
     return arrays
 
 
-def _values(column: Column, records: Sequence[Any]) -> list[Any]:
-    if column.tag:
-        return [type(record).__struct_config__.tag for record in records]
-    found = list(map(_getter(column, column.path), records))
+def _fields(structs: Sequence[Any]) -> Mapping[str, Sequence[Any]]:
+    """The values of each field of structs of one type: a third of the cost of asking each."""
+    if not structs:
+        return {}
+    names = structs[0].__struct_fields__
+    return dict(zip(names, zip(*map(astuple, structs), strict=True), strict=True))
+
+
+def _inner_fields(
+    lists: Sequence[Sequence[Any] | None],
+) -> tuple[Any, Mapping[str, Sequence[Any]]]:
+    """Where each list of structs begins, and the fields of all of them, end to end."""
+    try:
+        filled: Sequence[Any] = lists
+        starts = _starts(filled)
+    except TypeError:  # a list that is not there
+        filled = [each or () for each in lists]
+        starts = _starts(filled)
+    return starts, _fields(list(chain.from_iterable(filled)))
+
+
+def _absent(kind: str, count: int) -> Any:
+    if kind.startswith("Array("):
+        starts = pa.array(np.zeros(count + 1, np.int32))
+        return _split(starts, pa.array([], arrow_type(kind[len("Array(") : -1])))
+    if kind.startswith("Map("):
+        return pa.array([[]] * count, arrow_type(kind))
+    return pa.nulls(count, arrow_type(kind))
+
+
+def _filled(fields: Mapping[str, Sequence[Any]], column: Column) -> Sequence[Any]:
+    found = _inner(fields, column, column.path)
     if column.sparse and column.type.startswith(("Array", "Map")):
         empty: Any = () if column.type.startswith("Array") else {}
         return [empty if each is None else each for each in found]
     return found
 
 
-def _getter(column: Column, path: tuple[str, ...]) -> Callable[[Any], Any]:
-    if not column.sparse:
-        return attrgetter(".".join(path))
+def _inner(
+    fields: Mapping[str, Sequence[Any]], column: Column, path: tuple[str, ...]
+) -> Sequence[Any]:
+    found, steps = fields[path[0]], path[1:]
+    if not steps:
+        return found
+    try:
+        return list(map(attrgetter(".".join(steps)), found))
+    except AttributeError:
+        if not column.sparse:
+            raise
+    return [_walked(each, steps) for each in found]
 
-    def walk(record: Any) -> Any:
-        for step in path:
-            record = getattr(record, step, None)
-        return record
 
-    return walk
+def _walked(value: Any, steps: tuple[str, ...]) -> Any:
+    for step in steps:
+        value = getattr(value, step, None)
+    return value
 
 
 def stream_of(names: Sequence[str], arrays: Sequence[Any]) -> bytes:
@@ -129,4 +185,4 @@ def stream_of(names: Sequence[str], arrays: Sequence[Any]) -> bytes:
     out = pa.BufferOutputStream()
     with pa.ipc.new_stream(out, batch.schema) as writer:
         writer.write_batch(batch)
-    return bytes(out.getvalue().to_pybytes())
+    return out.getvalue().to_pybytes()  # type: ignore[no-any-return]

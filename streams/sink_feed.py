@@ -7,25 +7,23 @@ Hands out rows, stores nothing.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+import numpy as np
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from adapters.kafka import consumer, group_name, raise_if_lasting, topic_name
 from adapters.kafka_topics import TopicIds
-from adapters.tables import SUNK, Table
+from adapters.tables import SUNK
 from core.settings import Settings
 from schemas.errors import Unavailable
-from streams.sink_block import Row
-from streams.sink_intake import TopicIntake
-from streams.sink_store import Store
+from streams.sink_intake import Pieces, TopicIntake
+from streams.sink_store import Place, Store
 
 log = logging.getLogger(__name__)
-_AT_ONCE = 2_000
+_AT_ONCE = 4_000
 _READ_FOR_S = 0.1
-
-Place = tuple[str, str, int]
 
 
 class Feed:
@@ -33,10 +31,17 @@ class Feed:
 
     The group only spreads partitions over several sinks and shows lag: offsets committed to it are
     never read. A sink that was killed takes its place again by its static name at once.
+
+    Args:
+        settings: where the broker is and what the topics are called.
+        store: says where to read on.
+        settle: returns when nothing is being stored; called before partitions go to another sink
+            and before the store is asked, or rows on their way would be stored twice.
     """
 
-    def __init__(self, settings: Settings, store: Store) -> None:
+    def __init__(self, settings: Settings, store: Store, settle: Callable[[], None]) -> None:
         self._store = store
+        self._settle = settle
         self._topics = {topic_name(settings, topic): topic for topic in SUNK}
         self._ids = TopicIds(settings)
         self._intakes: dict[str, TopicIntake] = {}
@@ -67,11 +72,12 @@ class Feed:
 
     def _on_revoke(self, _consumer: Any, _partitions: list[TopicPartition]) -> None:
         # Rows in hand are forgotten: whoever is next reads them from the stored position.
+        self._settle()
         self._assigned, self._reassigned = [], True
         self._consumer.unassign()
 
-    def read(self) -> list[tuple[Table, Row]] | None:
-        """New rows; None when the partitions or positions changed and rows in hand are void.
+    def read(self) -> Pieces | None:
+        """New records; None when partitions or positions changed and records in hand are void.
 
         Raises:
             Unavailable: Kafka reported an error that does not pass by itself.
@@ -83,35 +89,46 @@ class Feed:
         if self._reassigned:
             self.restart()
             return None
-        rows = [found for message in messages if (found := self._row(message)) is not None]
+        pieces: Pieces = []
+        for (topic, partition), run in _runs(messages).items():
+            pieces += self._pieces(topic, partition, run)
         if self._went_back:
             self._went_back = False
             if self.remade(self.topics):
                 self.restart()
                 return None
-        return rows
+        return pieces
 
-    def _row(self, message: Any) -> tuple[Table, Row] | None:
-        topic, partition, offset = message.topic(), message.partition(), message.offset()
-        error = message.error()
-        if error is not None:
-            if error.code() == KafkaError._PARTITION_EOF:
-                self._advance(topic, partition, offset)
-            elif error.code() != KafkaError.UNKNOWN_TOPIC_ID:
-                raise_if_lasting(error)
-            return None
-        if not self._advance(topic, partition, offset + 1):
+    def _pieces(self, topic: str, partition: int, run: list[Any]) -> Pieces:
+        ends = [each for each in run if each.error() is not None]
+        if ends:
+            run = [each for each in run if each.error() is None]
+        found = self._records(topic, partition, run) if run else []
+        for message in ends:
+            self._ended(message)
+        return found
+
+    def _records(self, topic: str, partition: int, run: list[Any]) -> Pieces:
+        place = (topic, self._known[topic], partition)
+        offsets = np.fromiter(map(type(run[0]).offset, run), np.int64, len(run))
+        expected = np.append(self.positions.get(place, 0), offsets[:-1] + 1)
+        ahead = offsets >= np.maximum.accumulate(expected)
+        if not ahead.all():
             # Read before: the broker lost its end, or this is another topic of the same name.
             self._went_back = True
-            return None
-        return self._intakes[topic].row(message)
+            offsets, run = offsets[ahead], [run[at] for at in np.flatnonzero(ahead)]
+            if not run:
+                return []
+        self.positions[place] = int(offsets[-1]) + 1
+        return self._intakes[topic].pieces(partition, run, offsets)
 
-    def _advance(self, topic: str, partition: int, next_offset: int) -> bool:
-        place = (topic, self._known[topic], partition)
-        ahead = next_offset > self.positions.get(place, 0)
-        if ahead:
-            self.positions[place] = next_offset
-        return ahead
+    def _ended(self, message: Any) -> None:
+        error = message.error()
+        if error.code() == KafkaError._PARTITION_EOF:
+            place = (message.topic(), self._known[message.topic()], message.partition())
+            self.positions[place] = max(message.offset(), self.positions.get(place, 0))
+        elif error.code() != KafkaError.UNKNOWN_TOPIC_ID:
+            raise_if_lasting(error)
 
     def remade(self, topics: Iterable[str]) -> frozenset[str]:
         """Those of the topics that were made, perhaps again, since their position was set."""
@@ -121,6 +138,7 @@ class Feed:
 
     def restart(self) -> None:
         """Set every assigned partition to the position that the store says."""
+        self._settle()
         self._reassigned, self.positions = False, {}
         names = {each.topic for each in self._assigned}
         self._known = self._ids(names)
@@ -146,6 +164,8 @@ class Feed:
 
     def commit(self, next_offsets: dict[Place, int]) -> None:
         """Show the group how far the store has come; a failure changes nothing that counts."""
+        if not next_offsets:
+            return
         places = [
             TopicPartition(topic, partition, offset)
             for (topic, _, partition), offset in next_offsets.items()
@@ -158,3 +178,18 @@ class Feed:
     def close(self) -> None:
         """Stop reading."""
         self._consumer.close()
+
+
+def _runs(messages: Sequence[Any]) -> dict[tuple[str, int], list[Any]]:
+    """The messages by topic and partition, in their order."""
+    if not messages:
+        return {}
+    kind = type(messages[0])
+    topics, partitions = map(kind.topic, messages), map(kind.partition, messages)
+    runs: dict[tuple[str, int], list[Any]] = {}
+    for place, message in zip(zip(topics, partitions, strict=True), messages, strict=True):
+        run = runs.get(place)
+        if run is None:
+            run = runs[place] = []
+        run.append(message)
+    return runs

@@ -1,11 +1,14 @@
-"""From a Kafka message to a row: decoded for its table, or quarantined with its bytes.
+"""From Kafka messages to records of a table, or of `quarantine` with their bytes.
 
-Pure but for the message object it reads. Nothing that a message holds makes it raise.
+Pure but for the message objects it reads. Nothing that a message holds makes it raise.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
+
+import numpy as np
 
 from adapters.tables import OF_TOPIC, QUARANTINE, WATERMARKS, Table
 from adapters.tables_columns import WATERMARKS as WATERMARK_TYPES
@@ -17,11 +20,13 @@ from schemas.codec import (
 )
 from schemas.errors import InvalidEvent
 from schemas.topics import Topic
-from streams.sink_block import DeadLetter, Origin, Row, quarantined
+from streams.sink_block import DeadLetter, Piece, Source, quarantined
+
+Pieces = list[tuple[Table, Piece]]
 
 
 class TopicIntake:
-    """Turns the messages of one topic, as one topic id knows it, into rows of tables."""
+    """Turns the messages of one topic, as one topic id knows it, into records of tables."""
 
     def __init__(self, topic: Topic, full_name: str, topic_id: str) -> None:
         self._topic = topic
@@ -30,33 +35,62 @@ class TopicIntake:
         self._decode = None if topic.refused_from else Decoder(topic.record)
         self._table = OF_TOPIC[topic.name]
 
-    def row(self, message: Any) -> tuple[Table, Row]:
-        """The table and the row of a message."""
-        origin = Origin(self._full_name, self._topic_id, message.partition(), message.offset())
-        key, value, at_ms = message.key() or b"", message.value(), message.timestamp()[1]
+    def pieces(self, partition: int, messages: Sequence[Any], offsets: Any) -> Pieces:
+        """The records of some messages of one partition, by table; `offsets` are theirs."""
+        source = Source(self._full_name, self._topic_id, partition)
+        values = list(map(type(messages[0]).value, messages))
+        size = sum(len(value) for value in values if value)
         if self._decode is None:
-            letter = self._dead_letter(message, key, value or b"", at_ms)
-            return self._table, Row(letter, origin, key, value or b"", at_ms)
+            letters = [self._dead_letter(message) for message in messages]
+            return [(self._table, Piece(source, letters, offsets, messages, size))]
+        records = self._decode.many(values)
+        if records is not None:
+            return self._by_table(Piece(source, records, offsets, messages, size))
+        found = [self._read(message) for message in messages]
+        piece = Piece(source, found, offsets, messages, size)
+        bad = np.array([isinstance(each, _Refused) for each in found], bool)
+        refused = piece.only(bad)
+        rows = [each.row for each in refused.records]
+        pieces = self._by_table(piece.only(~bad)) if not bad.all() else []
+        return [*pieces, (QUARANTINE, refused._replace(records=rows))]
+
+    def _read(self, message: Any) -> Any:
+        value = message.value()
+        assert self._decode is not None
         try:
-            record = self._decode(value)
+            return self._decode(value)
         except InvalidEvent as error:
             reason = "tombstone" if value is None else error.reason
-            row = Row(None, origin, key, value or b"", at_ms)
-            return QUARANTINE, quarantined(row, reason, str(error))
-        table = WATERMARKS if isinstance(record, WATERMARK_TYPES) else self._table
-        return table, Row(record, origin, key, value, at_ms)
+            return _Refused(quarantined(message, reason, str(error)))
 
-    def _dead_letter(self, message: Any, key: bytes, value: bytes, at_ms: int) -> DeadLetter:
+    def _by_table(self, piece: Piece) -> Pieces:
+        kinds = set(map(type, piece.records))
+        if kinds.isdisjoint(WATERMARK_TYPES):
+            return [(self._table, piece)]
+        marks = np.array([isinstance(each, WATERMARK_TYPES) for each in piece.records], bool)
+        found = [(WATERMARKS, piece.only(marks))]
+        if not marks.all():
+            found.append((self._table, piece.only(~marks)))
+        return found
+
+    def _dead_letter(self, message: Any) -> DeadLetter:
         headers = dict(message.headers() or ())
         return DeadLetter(
             topic=str(self._topic.refused_from),
             reason=_text(headers.get(REASON_HEADER)),
             message=_text(headers.get(MESSAGE_HEADER)),
             origin=_text(headers.get(ORIGIN_HEADER)),
-            key=key,
-            value=value,
-            recorded_at_ms=at_ms,
+            key=message.key() or b"",
+            value=message.value() or b"",
+            recorded_at_ms=message.timestamp()[1],
         )
+
+
+class _Refused:
+    """Stands in a list of records for one that did not decode."""
+
+    def __init__(self, row: Any) -> None:
+        self.row = row
 
 
 def _text(header: bytes | str | None) -> str:

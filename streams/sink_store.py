@@ -12,7 +12,7 @@ from adapters.tables import PROGRESS, TABLES
 from adapters.tables_progress import Resume, resume_of, running_inserts
 from schemas.errors import Unavailable
 from streams.sink_arrow import column_array, stream_of
-from streams.sink_block import Batch, Origin
+from streams.sink_block import Block
 
 log = logging.getLogger(__name__)
 _PROGRESS_COLUMNS = (
@@ -23,6 +23,8 @@ _PROGRESS_COLUMNS = (
     ("written_at_ms", "Int64"),
 )
 _POLL_S = 0.05
+
+Place = tuple[str, str, int]
 
 
 class Store:
@@ -55,29 +57,27 @@ class Store:
             self.stored[table, topic, partition] = newest
         return found
 
-    def write(self, batch: Batch) -> None:
-        """Store every block of the batch, each whole or not at all, in a safe order."""
-        for block, stream in batch.streams():
+    def write(self, blocks: Sequence[Block]) -> None:
+        """Store blocks in their order, each whole or not at all."""
+        for block in blocks:
             started = time.monotonic()
-            self._client.insert_stream(block.table.name, block.names(), stream, block.token())
-            name, rows = block.table.name, len(block.rows)
+            name, stream, token = block.table.name, block.stream(), block.token()
+            self._client.insert_stream(name, block.names(), stream, token)
+            rows = block.rows
             self.rows_by_table[name] = self.rows_by_table.get(name, 0) + rows
             log.debug("%s: %d rows in %.3f s", name, rows, time.monotonic() - started)
 
-    def write_progress(self, next_offsets: Mapping[tuple[str, str, int], int]) -> None:
+    def write_progress(self, next_offsets: Mapping[Place, int]) -> None:
         """Record the next offset by (topic, topic id, partition), after their rows are stored."""
         if not next_offsets:
             return
-        rows = sorted((*place, offset) for place, offset in next_offsets.items())
-        origins = [Origin(*row) for row in rows]
-        columns: Sequence[Sequence[object]] = [
-            *zip(*origins, strict=True),
-            [wall_ms()] * len(rows),
-        ]
+        at_ms = wall_ms()
+        rows = sorted((*place, offset, at_ms) for place, offset in next_offsets.items())
+        columns = zip(*rows, strict=True)
         names = [name for name, _ in _PROGRESS_COLUMNS]
         arrays = [
             column_array(kind, values)
             for (_, kind), values in zip(_PROGRESS_COLUMNS, columns, strict=True)
         ]
-        token = "progress" + ";".join("/".join(map(str, row)) for row in rows)
+        token = "progress" + ";".join("/".join(map(str, row[:-1])) for row in rows)
         self._client.insert_stream(PROGRESS, names, stream_of(names, arrays), token)

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 from record_samples import RECORDS, prediction, purchase
 
@@ -22,7 +23,7 @@ from schemas.events import EventItem, ItemListViewed
 from schemas.metrics import Alert
 from schemas.predictions import Slot
 from schemas.topics import Topic
-from streams.sink_block import Batch, Origin, Row
+from streams.sink_block import Batch, Piece, Source
 from streams.sink_store import Store
 
 START_MS = 1_298_937_600_000
@@ -41,11 +42,12 @@ class Tables:
     def put(self, topic: Topic, *records: Any) -> None:
         for record in records:
             self._offset += 1
-            origin = Origin(topic.full_name(), "id", 0, self._offset)
-            self._batch.add(OF_TOPIC[topic.name], Row(record, origin, b"", b"", 0))
+            source = Source(topic.full_name(), "id", 0)
+            piece = Piece(source, [record], np.array([self._offset]), ())
+            self._batch.add(OF_TOPIC[topic.name], piece)
 
     def ask(self, name: str, **values: Any) -> list[dict[str, Any]]:
-        Store(self.client).write(self._batch)
+        Store(self.client).write(self._batch.filled())
         self._batch = Batch({})
         sql = saved_query(name)
         given = [f"{key}={value}" for key, value in values.items()]

@@ -27,6 +27,8 @@ from schemas import topics
 from schemas.codec import encode
 
 KILLS = 6
+# Written before each start, so that kills fall into large blocks as well as into small ones.
+BACKLOG = 60_000
 READ = (topics.PREDICTIONS, topics.OUTCOMES, topics.EVENTS_VALID, topics.METRICS)
 
 
@@ -62,7 +64,8 @@ def test_killed_again_and_again_the_sink_stores_every_record_once(
 
 
 def _kill_again_and_again(settings: Settings, log: Path, chance: random.Random) -> None:
-    for _ in range(KILLS):
+    for number in range(KILLS):
+        _write_backlog(settings, number)
         sink = start_sink(settings, log)
         before = _sunk(settings)
         wait_until(lambda at=before: _sunk(settings) > at, "the sink stores nothing")  # type: ignore[misc]
@@ -70,6 +73,19 @@ def _kill_again_and_again(settings: Settings, log: Path, chance: random.Random) 
             sink.wait(chance.uniform(0, 1.2))
         sink.kill()
         sink.wait()
+
+
+def _write_backlog(settings: Settings, number: int) -> None:
+    client = producer(settings, linger_ms=5)
+    value = encode(purchase(event_id=f"backlog{number}"))
+    for at in range(BACKLOG):
+        if at % 10_000 == 0:
+            client.flush(WITHIN_S)
+        bad = at % 9_973 == 0
+        client.produce(
+            topic_name(settings, topics.EVENTS_VALID), b"broken" if bad else value, key=str(at)
+        )
+    assert client.flush(WITHIN_S) == 0
 
 
 def _sunk(settings: Settings) -> int:

@@ -6,9 +6,10 @@ import json
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 from confluent_kafka.admin import AdminClient
-from record_samples import AT_MS, RECORDS, prediction
+from record_samples import RECORDS, prediction
 from sink_factory import (
     WITHIN_S,
     readable,
@@ -29,7 +30,7 @@ from core.settings import Settings
 from schemas import topics
 from schemas.codec import encode, refused_headers
 from schemas.errors import BadSettings, InvalidEvent, Unavailable
-from streams.sink_block import Batch, Origin, Row
+from streams.sink_block import Batch, Piece, Source
 from streams.sink_feed import Feed
 from streams.sink_store import Store
 
@@ -199,23 +200,23 @@ def test_a_sink_that_ends_between_two_tables_loses_and_repeats_nothing(
 
 def _one_flush(settings: Settings, client: ClickHouse) -> None:
     store = Store(client)
-    feed = Feed(settings, store)
+    feed = Feed(settings, store, lambda: None)
     batch = Batch(store.stored)
     name = topic_name(settings, topics.PREDICTIONS)
 
     def read_all() -> bool:
         nonlocal batch
-        rows = feed.read()
-        if rows is None:
+        pieces = feed.read()
+        if pieces is None:
             batch = Batch(store.stored)
-        for table, row in rows or ():
-            batch.add(table, row)
+        for table, piece in pieces or ():
+            batch.add(table, piece)
         positions = [at for place, at in feed.positions.items() if place[0] == name]
         return sum(positions) >= 121
 
     wait_until(read_all, "the predictions were not read")
     try:
-        store.write(batch)
+        store.write(batch.filled())
         store.write_progress(feed.positions)
     except Unavailable:
         pass
@@ -228,9 +229,9 @@ def test_the_same_block_sent_twice_is_stored_once(settings: Settings) -> None:
         migrate(client)
         for _ in range(3):
             batch = Batch({})
-            table = OF_TOPIC["predictions"]
-            batch.add(table, Row(prediction(), Origin("t", "i", 0, 0), b"", b"", AT_MS))
-            Store(client).write(batch)
+            piece = Piece(Source("t", "i", 0), [prediction()], np.array([0]), ())
+            batch.add(OF_TOPIC["predictions"], piece)
+            Store(client).write(batch.filled())
         assert client.query_rows("SELECT count() FROM predictions") == [(1,)]
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
+import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from record_samples import RECORDS, prediction, slot
 
-from adapters.tables import OF_TOPIC, QUARANTINE, SUNK, TABLES, WATERMARKS
+from adapters.tables import OF_TOPIC, QUARANTINE, SUNK, TABLES, WATERMARKS, Table
 from adapters.tables_columns import WATERMARKS as WATERMARK_TYPES
 from schemas import topics
 from schemas.codec import encode
@@ -19,7 +20,7 @@ from schemas.events import EventItem
 from schemas.predictions import Slot
 from schemas.topics import Topic
 from streams.sink_arrow import arrow_batch, arrow_type, column_array, stream_of
-from streams.sink_block import Batch, Origin, Row
+from streams.sink_block import PACK_ROWS, Batch, Piece, Source
 from streams.sink_intake import TopicIntake
 
 TEXTS = st.text(st.characters(codec="utf-8"), max_size=50)
@@ -131,14 +132,27 @@ def test_a_record_of_two_thousand_items_and_one_of_none_share_a_block() -> None:
     assert len(row["considered.features"]) == 5_000
 
 
+def pieces(topic: Topic, *values: bytes | None, **facts: Any) -> list[tuple[Table, Piece]]:
+    """What the intake makes of a partition's values."""
+    intake = TopicIntake(topic, topic.full_name(), "id")
+    messages = [Message(value, offset, **facts) for offset, value in enumerate(values)]
+    return intake.pieces(0, messages, np.arange(len(values)))
+
+
+def batch_of(found: list[tuple[Table, Piece]]) -> Batch:
+    """A batch of these pieces."""
+    batch = Batch({})
+    for table, piece in found:
+        batch.add(table, piece)
+    return batch
+
+
 @settings(max_examples=300)
 @given(st.binary(max_size=200) | st.none(), st.sampled_from(SUNK))
 def test_no_bytes_stop_the_intake_or_the_block(value: bytes | None, topic: Topic) -> None:
-    intake = TopicIntake(topic, topic.full_name(), "id")
-    batch = Batch({})
-    batch.add(*intake.row(Message(value, headers=[("shoploop_reason", b"\xff")])))
-    ((block, stream),) = batch.streams()
-    assert len(read_back(stream)) == 1
+    batch = batch_of(pieces(topic, value, headers=[("shoploop_reason", b"\xff")]))
+    (block,) = batch.filled()
+    assert len(read_back(block.stream())) == 1
     assert block.table in (OF_TOPIC[topic.name], QUARANTINE)
 
 
@@ -154,54 +168,102 @@ def test_a_changed_field_is_a_row_or_quarantined_never_an_error(
     record = msgspec.to_builtins(RECORDS[topic][0])
     name = data.draw(st.sampled_from(sorted(record)))
     record[name] = data.draw(st.sampled_from([number, text, None, [], {}, [text], 1e300, True]))
-    intake = TopicIntake(topic, topic.full_name(), "id")
-    batch = Batch({})
-    batch.add(*intake.row(Message(encode(record), 0)))
-    batch.add(*intake.row(Message(encode(RECORDS[topic][0]), 1)))
-    rows = sum(len(read_back(stream)) for _, stream in batch.streams())
-    assert rows == 2
+    batch = batch_of(pieces(topic, encode(record), encode(RECORDS[topic][0])))
+    assert sum(len(read_back(block.stream())) for block in batch.filled()) == 2
+
+
+@given(st.lists(st.sampled_from(["good", "wide", "mark", "broken", "gone"]), max_size=40))
+def test_in_any_mix_every_record_lands_once_and_only_those_that_fit_in_their_table(
+    mix: list[str],
+) -> None:
+    wide = msgspec.to_builtins(prediction())
+    wide["slots"][0]["position"] = 2**63
+    values = {
+        "good": encode(prediction()),
+        "wide": encode(wide),
+        "mark": encode(RECORDS[topics.PREDICTIONS][2]),
+        "broken": b"{",
+        "gone": None,
+    }
+    if not mix:
+        return
+    found = {
+        block.table.name: sorted(row["_offset"] for row in read_back(block.stream()))
+        for block in batch_of(pieces(topics.PREDICTIONS, *(values[each] for each in mix))).filled()
+    }
+    wanted: dict[str, list[int]] = {}
+    for offset, each in enumerate(mix):
+        place = {"good": "predictions", "mark": "watermarks"}.get(each, "quarantine")
+        wanted.setdefault(place, []).append(offset)
+    assert found == wanted
 
 
 def test_an_unstorable_record_goes_to_quarantine_first_and_the_rest_stay() -> None:
-    intake = TopicIntake(topics.PREDICTIONS, "predictions", "id")
     wide = msgspec.to_builtins(prediction())
     wide["slots"][0]["position"] = 2**63
-    batch = Batch({})
-    for offset, value in enumerate((encode(prediction()), encode(wide), encode(prediction()))):
-        batch.add(*intake.row(Message(value, offset)))
-    (held, held_stream), (kept, kept_stream) = batch.streams()
+    values = (encode(prediction()), encode(wide), encode(prediction()))
+    held, kept = batch_of(pieces(topics.PREDICTIONS, *values)).filled()
     assert (held.table, kept.table) == (QUARANTINE, OF_TOPIC["predictions"])
-    assert [row["_offset"] for row in read_back(kept_stream)] == [0, 2]
-    (quarantined,) = read_back(held_stream)
+    assert [row["_offset"] for row in read_back(kept.stream())] == [0, 2]
+    (quarantined,) = read_back(held.stream())
     assert (quarantined["reason"], quarantined["value"]) == ("unstorable", encode(wide))
 
 
+def test_more_rows_than_are_packed_at_once_keep_their_records_and_offsets_together() -> None:
+    count = 2 * PACK_ROWS + 7
+    kinds = RECORDS[topics.EVENTS_VALID][:2]
+    values = [
+        encode(msgspec.structs.replace(kinds[number % 2], event_id=f"e{number}"))
+        for number in range(count)
+    ]
+    batch = batch_of(pieces(topics.EVENTS_VALID, *values))
+    batch.add(*pieces(topics.EVENTS_VALID, *values)[0])
+    (block,) = batch.filled()
+    rows = read_back(block.stream())
+    assert len(rows) == block.rows == 2 * count
+    assert {row["event_id"] == f"e{row['_offset']}" for row in rows} == {True}
+
+
 def test_rows_that_a_table_holds_are_left_out_of_that_table_alone() -> None:
-    intake = TopicIntake(topics.PREDICTIONS, "predictions", "id")
     mark = RECORDS[topics.PREDICTIONS][2]
-    batch = Batch({("predictions", "predictions", 0): 2})
-    for offset in range(4):
-        value = encode(mark if offset % 2 else prediction())
-        batch.add(*intake.row(Message(value, offset)))
-    stored = {
-        block.table: [row.origin.offset for row in block.rows] for block, _ in batch.streams()
-    }
-    assert stored == {WATERMARKS: [1, 3]}
+    values = [encode(mark if offset % 2 else prediction()) for offset in range(4)]
+    batch = Batch({("predictions", topics.PREDICTIONS.full_name(), 0): 2})
+    for table, piece in pieces(topics.PREDICTIONS, *values):
+        batch.add(table, piece)
+    stored = {block.table: list(block.places().values()) for block in batch.filled()}
+    assert stored == {WATERMARKS: [[1, 3]]}
+
+
+def test_rows_of_a_topic_that_was_made_again_leave_before_and_after_they_are_columns() -> None:
+    batch = Batch({})
+    for name in ("kept", "made.again"):
+        for _ in range(2):
+            source = Source(name, "id", 0)
+            record = RECORDS[topics.PREDICTIONS][2]
+            batch.add(WATERMARKS, Piece(source, [record] * 3, np.arange(3), ()))
+            if name == "made.again":
+                batch.filled()
+    batch.drop_topics(frozenset({"made.again"}))
+    (block,) = batch.filled()
+    assert block.places() == {Source("kept", "id", 0): [0, 0, 1, 1, 2, 2]}
+    assert len(read_back(block.stream())) == block.rows == 6
 
 
 def test_the_token_tells_blocks_apart_by_table_and_records() -> None:
-    def token(table: str, *offsets: int, topic_id: str = "id") -> str:
+    def token(table: str, *offsets: int, topic_id: str = "id", at_once: bool = True) -> str:
         batch = Batch({})
-        for offset in offsets:
-            origin = Origin("t", topic_id, 0, offset)
-            batch.add(OF_TOPIC[table], Row(prediction(), origin, b"", b"", 0))
-        return batch.blocks[OF_TOPIC[table].name].token()
+        for some in [offsets] if at_once else [[each] for each in offsets]:
+            piece = Piece(Source("t", topic_id, 0), [prediction()] * len(some), np.array(some), ())
+            batch.add(OF_TOPIC[table], piece)
+        (block,) = batch.filled()
+        return block.token()
 
     tokens = [
         token("predictions", 1),
-        token("outcomes", 1),
+        token("events.valid", 1),
         token("predictions", 1, 2),
         token("predictions", 1, topic_id="other"),
     ]
     assert len(set(tokens)) == 4
     assert token("predictions", 1) == tokens[0]
+    assert token("predictions", 1, 2, at_once=False) == tokens[2]
