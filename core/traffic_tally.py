@@ -27,21 +27,32 @@ class Paced(Protocol):
 
 
 class TrafficTally(msgspec.Struct, array_like=True):
-    """The hour at hand; hours before `said_hour` were said."""
+    """The hour at hand, whole hours not said yet, and refusals, which may be of later hours.
+
+    `turns_ms` is when the hour at hand is over; hours before `said_hour` were said.
+    """
 
     said_hour: int = -1
     hour: int = -1
+    turns_ms: int = 0
     events: int = 0
     answers: int = 0
-    refused: int = 0
     over: list[HourSeen] = []
+    refusals: dict[int, int] = {}
     bursts: dict[str, int] = {}
 
-    def at(self, at_ms: int) -> None:
-        """Moves on to the hour of this time, if it is a later one."""
-        hour = at_ms // HOUR_MS
-        if hour > self.hour:
-            self._turn(hour)
+    def turn(self, at_ms: int) -> None:
+        """Moves on to the hour of this time; asked when it has reached `turns_ms`."""
+        if self.events or self.answers:
+            self.over = [*self.over, HourSeen(self.hour, self.events, self.answers)]
+            self.events = self.answers = 0
+        self.hour = at_ms // HOUR_MS
+        self.turns_ms = (self.hour + 1) * HOUR_MS
+
+    def refuse(self, at_ms: int) -> None:
+        """Counts one refused record; it has no time of its own but what its topic had reached."""
+        hour = max(at_ms // HOUR_MS, 0)
+        self.refusals[hour] = self.refusals.get(hour, 0) + 1
 
     def burst(self, visitor_id: str, count: int) -> None:
         """Notes a visitor who has reached `count` events within a minute."""
@@ -52,7 +63,7 @@ class TrafficTally(msgspec.Struct, array_like=True):
         """What there is to say once event time is closed up to `closed_ms`.
 
         >>> tally = TrafficTally()
-        >>> tally.at(5 * HOUR_MS)
+        >>> tally.turn(5 * HOUR_MS)
         >>> tally.events += 2
         >>> tally.close(6 * HOUR_MS - 1, "recommend", 0) is None
         True
@@ -62,12 +73,13 @@ class TrafficTally(msgspec.Struct, array_like=True):
         """
         if closed_ms < 0:
             return None
-        self.at(closed_ms)
-        if self.said_hour < 0 and not (self.over or self.bursts):
-            self.said_hour = self.hour
+        if closed_ms >= self.turns_ms:
+            self.turn(closed_ms)
+        if self.said_hour < 0:
+            self.said_hour = self.over[0].hour if self.over else self.hour
         if self.hour <= self.said_hour and not self.bursts:
             return None
-        hours, bursts = self.over, self.bursts
+        hours, bursts = self._whole_hours(), self.bursts
         self.said_hour, self.over, self.bursts = self.hour, [], {}
         named = ",".join(sorted(bursts))
         return TrafficSeen(
@@ -80,12 +92,14 @@ class TrafficTally(msgspec.Struct, array_like=True):
             bursts=bursts,
         )
 
-    def _turn(self, hour: int) -> None:
-        if self.events or self.answers or self.refused:
-            found = HourSeen(self.hour, self.events, self.answers, self.refused)
-            self.over = [*self.over, found]
-        self.events = self.answers = self.refused = 0
-        self.hour = hour
+    def _whole_hours(self) -> list[HourSeen]:
+        found = {seen.hour: seen for seen in self.over}
+        for hour in sorted(hour for hour in self.refusals if hour < self.hour):
+            counted = max(hour, self.said_hour)
+            seen = found.get(counted, HourSeen(counted))
+            refused = seen.refused + self.refusals.pop(hour)
+            found[counted] = msgspec.structs.replace(seen, refused=refused)
+        return [found[hour] for hour in sorted(found)]
 
 
 def keeps_pace(visitor: Paced, at_ms: int, most: int) -> bool:

@@ -92,7 +92,8 @@ class Visitor(msgspec.Struct, array_like=True):
     """Everything remembered of one visitor.
 
     `bought` maps item to the first time it was bought, and is kept for good; the rest leaves as
-    event time moves on. `waiting` maps tokens of answers not known yet to when they were named.
+    event time moves on. `waiting` maps tokens of answers not known yet to when they were named,
+    `in_minute` counts events of the minute `minute`.
     """
 
     bought: dict[str, int] = {}
@@ -101,6 +102,8 @@ class Visitor(msgspec.Struct, array_like=True):
     orders: list[Order] = []
     refunds: list[Refund] = []
     waiting: dict[str, int] = {}
+    minute: int = -1
+    in_minute: int = 0
 
 
 def add_event(visitor: Visitor, event: ShopEvent) -> bool:

@@ -14,11 +14,13 @@ from core import join
 from core.attribution import Windows
 from core.running import RunningTotals
 from core.settings import Settings
+from core.traffic_tally import TrafficTally, keeps_pace
+from core.verdict import LEARNED_POLICY
 from core.visitor_facts import Visitor
 from core.watermarks import NEVER_MS, Clock, Mark, Merge, clock
 from schemas.events import PurchaseMade, ShopEvent
 from schemas.outcomes import Running
-from schemas.predictions import Prediction
+from schemas.predictions import SERVED_ARMS, Prediction
 from streams.seen_rows import SeenRows
 from streams.store import Changes, Store
 from streams.warm import Warm
@@ -26,13 +28,16 @@ from streams.warm import Warm
 EVENTS, PREDICTIONS = "events", "predictions"
 Input = Prediction | ShopEvent
 Say = Callable[["VisitorPartition", Input | None, join.Output], None]
-VISITOR, ANSWER, HELD, CLOCK, RUNNING = "visitor", "answer", "held", "clock", "running"
+Tell = Callable[[int, bytes], None]
+VISITOR, ANSWER, HELD, CLOCK = "visitor", "answer", "held", "clock"
+RUNNING, TRAFFIC = "running", "traffic"
 _BYTES_OF_ONE = 4_000
 """About what a visitor or an answer of ten slots takes in memory."""
 
 _pack = msgspec.msgpack.Encoder().encode
 _visitor = msgspec.msgpack.Decoder(Visitor).decode
 _clock = msgspec.msgpack.Decoder(tuple[Clock, int]).decode
+_tally = msgspec.msgpack.Decoder(TrafficTally).decode
 _answer = msgspec.msgpack.Decoder(Prediction).decode
 _json = msgspec.json.Encoder().encode
 _prediction = msgspec.json.Decoder(Prediction).decode
@@ -44,13 +49,16 @@ _held = msgspec.msgpack.Decoder(list[tuple[int, str, bytes]]).decode
 class VisitorPartition:
     """State of one partition; one thread."""
 
-    def __init__(self, number: int, settings: Settings, store: Store, say: Say) -> None:
+    def __init__(self, number: int, settings: Settings, store: Store, say: Say, tell: Tell) -> None:
         self.number = number
         self.windows: Windows = join.windows_of(settings)
         self.clock = clock((EVENTS, PREDICTIONS))
         self.closed_ms = NEVER_MS
         self._store = store
-        self._say = say
+        self._say, self._tell = say, tell
+        self._traffic = TrafficTally()
+        self._burst, self._task = settings.burst_events, settings.task
+        self._counted_surface = settings.surface_names[0]
         most = settings.streams_memory_mb * 1_000_000 // (2 * _BYTES_OF_ONE)
         self._visitors: Warm[Visitor] = Warm(most)
         self._answers: Warm[Prediction] = Warm(most)
@@ -74,6 +82,7 @@ class VisitorPartition:
         passed = self.clock.mark(source, mark)
         if self.clock.run_id not in ("", began):
             self.closed_ms = NEVER_MS  # another run: its event time begins anew
+            self._traffic = TrafficTally(refusals=self._traffic.refusals)
         if self.clock.by_barriers:
             self._ahead[source] = mark.event_time_ms
         else:
@@ -101,7 +110,10 @@ class VisitorPartition:
         before_ms = self.closed_ms
         self.closed_ms = closed_ms = max(before_ms, watermark_ms)
         dues = self._dues
+        traffic = self._traffic
         for at_ms, record in self._held.take(closed_ms):
+            if at_ms >= traffic.turns_ms:
+                traffic.turn(at_ms)
             if dues and dues[0][0] < at_ms:
                 self._close(at_ms - 1)
             output = self._step(record, max(before_ms, at_ms - 1))
@@ -110,6 +122,14 @@ class VisitorPartition:
         self._close(closed_ms)
         if self._after:
             self._release()
+        seen = traffic.close(closed_ms, self._task, self.number)
+        if seen is not None:
+            self._tell(self.number, _json(seen))
+
+    def refused(self, source: str) -> None:
+        """Counts a refused record of one source for the hour that the source had reached."""
+        newest_ms = self.clock.sources[source].newest_ms
+        self._traffic.refuse(max(newest_ms, self._ahead[source], self.closed_ms))
 
     def answer(self, prediction_id: str) -> Prediction:
         """The answer itself, from memory or the store."""
@@ -154,6 +174,7 @@ class VisitorPartition:
         waiting = [(NEVER_MS, record) for record in self._held.held()] + self._after
         rows = [(after_ms, _source(record), _json(record)) for after_ms, record in waiting]
         changes.put((number, HELD, ""), _pack(rows))
+        changes.put((number, TRAFFIC, ""), _pack(self._traffic))
         changes.put((number, CLOCK, ""), _pack((self.clock, self.closed_ms)))
         changes.put((number, RUNNING, ""), _pack(self.running.save()))
         self._visitors.turn()
@@ -177,6 +198,9 @@ class VisitorPartition:
         self._touched.add(visitor_id)
         if isinstance(record, Prediction):
             return self._step_answer(visitor, record, closed_ms)
+        self._traffic.events += 1
+        if not keeps_pace(visitor, record.event_time_ms, self._burst):
+            self._traffic.burst(visitor_id, visitor.in_minute)
         waiting = len(visitor.waiting)
         output = join.step(visitor, record, self.windows, closed_ms)
         if visitor_id not in self._due_of or len(visitor.waiting) != waiting:
@@ -191,6 +215,8 @@ class VisitorPartition:
         if name in visitor.answers:
             self._answers.put(name, answer)
             self._opened[name] = None
+            served = answer.policy == LEARNED_POLICY and answer.arm in SERVED_ARMS
+            self._traffic.answers += served and answer.surface == self._counted_surface
             self._schedule(answer.visitor_id, visitor)
         return output
 
@@ -233,6 +259,8 @@ class VisitorPartition:
         store, number = self._store, self.number
         if (saved := store.get((number, CLOCK, ""))) is not None:
             self.clock, self.closed_ms = _clock(saved)
+        if (counted := store.get((number, TRAFFIC, ""))) is not None:
+            self._traffic = _tally(counted)
         self._seen = SeenRows(number, store, duplicate_window_ms)
         self._dues = store.moments(number, VISITOR)
         self._due_of = {visitor_id: due_ms for due_ms, visitor_id in self._dues}

@@ -65,7 +65,7 @@ class VisitorStage:
     def load(self, store: Store, partitions: list[int]) -> None:
         """Takes up the partitions as the store has them; others are let go."""
         self._parts = {
-            number: VisitorPartition(number, self._settings, store, self._say)
+            number: VisitorPartition(number, self._settings, store, self._say, self._judge)
             for number in partitions
         }
 
@@ -247,8 +247,7 @@ class VisitorStage:
 
     def _tell_tasks(self, part: VisitorPartition, mark: Mark) -> None:
         """Passes the barrier of this partition on to every partition of `slots`."""
-        before = self._judged.rest_of(part.number)
-        if before is not None:
+        if (before := self._judged.rest_of(part.number)) is not None:
             self._send_judged(part.number, before)
         value = encode(
             Watermark(
@@ -283,6 +282,7 @@ class VisitorStage:
 
     def _refuse(self, topic: Topic, record: Record, error: InvalidEvent) -> None:
         self._counts[f'refused_total{{topic="{topic.name}",reason="{error.reason}"}}'] += 1
+        self._parts[record.partition()].refused(topic.name)
         headers = [*(record.headers() or []), *refused_headers(error, origin_of(record))]
         refused = topics.BY_NAME[topic.name + topics.REFUSED_SUFFIX]
         self._out(record.partition(), refused, record.key(), record.value(), None, headers)

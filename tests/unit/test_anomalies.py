@@ -148,7 +148,8 @@ def test_a_tally_says_each_hour_once_and_goes_on_from_its_state() -> None:
 
     tally, hours = TrafficTally(), Counter[int]()
     for minute in range(0, 600, 7):
-        tally.at(minute * 60_000)
+        if minute * 60_000 >= tally.turns_ms:
+            tally.turn(minute * 60_000)
         tally.events += 1
         said = tally.close(minute * 60_000, "recommend", 1)
         if said is not None:

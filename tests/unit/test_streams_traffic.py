@@ -1,0 +1,122 @@
+"""What visitor partitions say of their traffic, however topics interleave and workers die."""
+
+import random
+from collections import Counter
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from core.settings import Settings
+from schemas import topics
+from schemas.codec import Decoder, encode
+from schemas.events import EventItem, EventWatermark, ItemViewed
+from schemas.outcomes import JudgedBatch, TrafficSeen
+from schemas.watermarks import Watermark
+from streams.store import Store
+from streams.visitors import VisitorStage
+from tests.unit.test_streams_again import EVENTS, Input, inputs, interleaved, killed
+
+PREDICTIONS = topics.PREDICTIONS.full_name()
+MINUTE_MS = 60_000
+HOUR_MS = 60 * MINUTE_MS
+_slots = Decoder(topics.SLOTS.record)
+
+
+def traffic_of(outs: list[object]) -> list[TrafficSeen]:
+    found: list[TrafficSeen] = []
+    for out in outs:
+        if "slots" in out.topic:  # type: ignore[attr-defined]
+            said = _slots(out.value)  # type: ignore[attr-defined]
+            entries = said.entries if isinstance(said, JudgedBatch) else [said]
+            found += [each for each in entries if isinstance(each, TrafficSeen)]
+    return sorted(found, key=lambda seen: (seen.partition, seen.event_time_ms, seen.traffic_id))
+
+
+def stage_of(store: Store, **changes: object) -> VisitorStage:
+    stage = VisitorStage(msgspec.structs.replace(Settings(), **changes))
+    stage.load(store, list(range(topics.VISITOR_PARTITIONS)))
+    return stage
+
+
+def with_dirt(records: list[Input], seed: int) -> list[Input]:
+    """The same records with some between them that are refused."""
+    chance, dirty, following = random.Random(seed), list[Input](), Counter[tuple[str, int]]()
+    for record in records:
+        place = (record.topic(), record.partition())
+        if chance.random() < 0.1:
+            dirty.append(Input(*place, following[place], b"{"))
+            following[place] += 1
+        dirty.append(Input(*place, following[place], record.value()))
+        following[place] += 1
+    return dirty
+
+
+@given(st.integers(0, 10_000), st.integers(0, 10_000))
+@settings(max_examples=20)
+def test_traffic_is_the_same_however_topics_interleave(
+    tmp_path_factory: pytest.TempPathFactory, seed: int, mix: int
+) -> None:
+    records, results = with_dirt(inputs(seed), seed), []
+    for some in (records, interleaved(records, random.Random(mix))):
+        store = Store(tmp_path_factory.mktemp("a") / "s")
+        results.append(traffic_of(stage_of(store).step(some, 0, live=False).outs))
+        store.close()
+    assert results[0]
+    assert results[0] == results[1]
+    refused = sum(hour.refused for seen in results[0] for hour in seen.hours)
+    assert refused == sum(record.value() == b"{" for record in records)
+
+
+@given(st.integers(0, 10_000), st.integers(0, 10_000))
+@settings(max_examples=20)
+def test_a_killed_worker_counts_nothing_twice(
+    tmp_path_factory: pytest.TempPathFactory, seed: int, mix: int
+) -> None:
+    chance, records = random.Random(mix), with_dirt(inputs(seed), seed)
+    whole = Store(tmp_path_factory.mktemp("whole") / "s")
+    expected = traffic_of(stage_of(whole).step(list(records), 0, live=False).outs)
+    whole.close()
+    store = Store(tmp_path_factory.mktemp("killed") / "s")
+    stage, at, outs = stage_of(store), 0, list[object]()
+    offsets: dict[tuple[str, int], int] = {}
+    while at < len(records):
+        batch = records[at : at + chance.randint(1, 9)]
+        at += len(batch)
+        outs += stage.step(list(batch), 0, live=False).outs
+        until = {(r.topic(), r.partition()): r.offset() + 1 for r in batch}
+        store.note(until, 0, live=False)
+        offsets |= until
+        if chance.random() < 0.3:
+            store.checkpoint(stage.checkpoint(), offsets)
+        if chance.random() < 0.3:
+            stage = killed(store, records, chance)
+    assert hours_of(traffic_of(outs)) == hours_of(expected)
+    store.close()
+
+
+def hours_of(said: list[TrafficSeen]) -> list[tuple[int, object]]:
+    return [(seen.partition, hour) for seen in said for hour in seen.hours]
+
+
+def test_a_visitor_who_is_too_fast_is_named_once_a_minute(tmp_path: Path) -> None:
+    records: list[Input] = []
+    for number in range(400):
+        event = ItemViewed(
+            event_id=f"e{number}",
+            event_time_ms=HOUR_MS + number * 150,
+            visitor_id="fast" if number % 4 else f"v{number}",
+            items=[EventItem(item_id="i")],
+        )
+        records.append(Input(EVENTS, 0, number, encode(event)))
+    mark = EventWatermark(event_time_ms=2 * HOUR_MS, barrier=1, run_id="run")
+    records.append(Input(EVENTS, 0, 400, encode(mark)))
+    mark_too = Watermark(event_time_ms=2 * HOUR_MS, barrier=1, run_id="run")
+    records.append(Input(PREDICTIONS, 0, 0, encode(mark_too)))
+    store = Store(tmp_path / "s")
+    (seen,) = traffic_of(stage_of(store, burst_events=200).step(records, 0, live=False).outs)
+    assert seen.bursts == {"fast": 300}
+    assert [(hour.hour, hour.events) for hour in seen.hours] == [(1, 400)]
+    store.close()
