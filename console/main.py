@@ -28,6 +28,7 @@ COMMANDS: dict[str, str] = {
     "replay": "run a stored log through the loop",
     "models": "show, promote, roll back or pin model versions",
     "train": "train a model version now",
+    "drill": "put drift into a copy of live traffic and see what notices it",
     "dlq": "show refused records, or send them again",
 }
 

@@ -29,7 +29,7 @@ KINDS: dict[str, DriftKind] = {
     "unknown_items_cusum": "input",
     "popularity_js": "input",
 }
-_Chart = (
+Chart = (
     ErrorCusum | ErrorWindow | ErrorScan | ClickCusum | LabelCusum | UnknownCusum | PopularityTest
 )
 
@@ -111,11 +111,11 @@ class Drift:
 
     def standing(self, surface: str, detector: str) -> Standing:
         """Whether a detector is still over its threshold, and for how many observations."""
-        return self._chart(surface, detector).standing()
+        return self.chart(surface, detector).standing()
 
     def rearm(self, surface: str, detector: str) -> None:
         """Lets a detector alarm again after its alarm was let go."""
-        chart = self._chart(surface, detector)
+        chart = self.chart(surface, detector)
         if isinstance(chart, ErrorScan):
             chart.forget()
         elif not isinstance(chart, PopularityTest):
@@ -161,7 +161,8 @@ class Drift:
     def _clicks(self, surface: str) -> ClickCusum:
         return self.state.clicks.setdefault(surface, ClickCusum(budget=self._budget))
 
-    def _chart(self, surface: str, detector: str) -> _Chart:
+    def chart(self, surface: str, detector: str) -> Chart:
+        """The detector of that name on that surface."""
         state = self.state
         match detector:
             case "error_cusum":
