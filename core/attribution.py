@@ -11,7 +11,7 @@ import msgspec
 
 from core.verdict import CLICKS, Verdict
 from core.visitor_facts import STRENGTH, Answer, Order, Visitor, refunded
-from schemas.outcomes import Attributed, LabelState, SlotLabel
+from schemas.outcomes import Attributed, LabelAge, LabelState, SlotLabel
 
 
 class Windows(msgspec.Struct, frozen=True):
@@ -40,13 +40,23 @@ class Credit(NamedTuple):
     back: bool = False
 
 
-def verdict_of(visitor: Visitor, answer: Answer, as_of_ms: int, windows: Windows) -> Verdict:
-    """What the answer came to from the facts up to `as_of_ms` (its window bounds them too)."""
+def verdict_of(
+    visitor: Visitor,
+    answer: Answer,
+    as_of_ms: int,
+    windows: Windows,
+    stated: tuple[LabelAge, int, int] | None = None,
+) -> Verdict:
+    """What the answer came to from the facts up to `as_of_ms` (its window bounds them too).
+
+    `stated` makes it a statement: at which age, with which version, closed at which event time.
+    """
     ends_ms = answer.served_at_ms + windows.purchase_ms
     final = as_of_ms >= ends_ms
     until_ms = ends_ms if final else as_of_ms
     basket = _basket(visitor, answer, until_ms, as_of_ms) if visitor.orders else []
     bought = visitor.bought
+    age, version, closed_at_ms = stated or ("final", 0, until_ms)
     slots: list[SlotLabel] = []
     clicks = carts = 0
     if answer.shown:
@@ -63,7 +73,9 @@ def verdict_of(visitor: Visitor, answer: Answer, as_of_ms: int, windows: Windows
         liked=[slot.item_id for slot in slots if slot.kind == "feedback"],
         clicks=clicks,
         carts=carts,
-        closed_at_ms=until_ms,
+        age=age,
+        version=version,
+        closed_at_ms=closed_at_ms,
     )
 
 

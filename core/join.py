@@ -7,6 +7,7 @@ Knows no clock, no topic and no storage.
 
 from collections.abc import Callable, Iterable
 from functools import lru_cache
+from typing import NamedTuple
 
 import msgspec
 
@@ -19,6 +20,7 @@ from schemas.outcomes import LabelAge
 from schemas.predictions import SERVED_ARMS, Prediction
 
 FOREVER_MS = 1 << 62
+_FINAL: LabelAge = "final"
 _EARLY_AGES: tuple[tuple[LabelAge, int], ...] = (
     ("5m", 5 * 60_000),
     ("1h", 3_600_000),
@@ -72,8 +74,13 @@ def step(
 def close(visitor: Visitor, watermark_ms: int, windows: Windows) -> Output:
     """What is due at the watermark, by (due time, prediction id), and what is forgotten."""
     output = Output()
-    for due_ms, _, answer in _due(visitor, watermark_ms, windows):
-        _close_one(visitor, answer, due_ms, windows, output)
+    due = [each for each in visitor.answers.values() if each.due_ms <= watermark_ms]
+    if len(due) == 1:
+        while due[0].due_ms <= watermark_ms:
+            _close_one(visitor, due[0], windows, output)
+    elif due:
+        for _, _, answer in _in_order(due, watermark_ms, windows):
+            _close_one(visitor, answer, windows, output)
     if output.dropped or not visitor.answers:
         forget_before(visitor, watermark_ms - _memory_ms(windows))
     if visitor.waiting:
@@ -98,21 +105,27 @@ def next_due(visitor: Visitor, windows: Windows) -> int | None:
     return due_ms
 
 
-@lru_cache(maxsize=8)
-def schedule(shown: bool, windows: Windows) -> tuple[tuple[LabelAge, int], ...]:
-    """The label ages of an answer, with how long after it each is due.
+class Plan(NamedTuple):
+    """What is due of an answer, stage by stage: the age to state, and how long after the answer.
 
-    >>> schedule(False, Windows(click_ms=1, purchase_ms=86_400_000, skew_ms=0))
-    (('final', 86400000),)
+    After the last age the answer is forgotten, so `after_ms` has one more than `ages`.
+    """
+
+    ages: tuple[LabelAge, ...]
+    after_ms: tuple[int, ...]
+
+
+@lru_cache(maxsize=8)
+def plan(shown: bool, windows: Windows) -> Plan:
+    """The plan of an answer: one that was not shown is stated at the end of its window alone.
+
+    >>> plan(False, Windows(click_ms=1, purchase_ms=86_400_000, skew_ms=0))
+    Plan(ages=('final',), after_ms=(86400000, 172800000))
     """
     early = [each for each in _EARLY_AGES if each[1] < windows.purchase_ms] if shown else []
-    return (*early, ("final", windows.purchase_ms))
-
-
-@lru_cache(maxsize=8)
-def _moments(shown: bool, windows: Windows) -> tuple[int, ...]:
-    """How long after an answer something is due: its label ages, then that it is forgotten."""
-    return (*(after_ms for _, after_ms in schedule(shown, windows)), _memory_ms(windows))
+    ages = [*early, (_FINAL, windows.purchase_ms)]
+    moments = [after_ms for _, after_ms in ages]
+    return Plan(tuple(age for age, _ in ages), (*moments, _memory_ms(windows)))
 
 
 def _step_answer(
@@ -129,7 +142,7 @@ def _step_answer(
         session_id=prediction.session_id,
         shown=shown,
         items=[slot.item_id for slot in prediction.slots] if shown else [],
-        due_ms=prediction.served_at_ms + _moments(shown, windows)[0],
+        due_ms=prediction.served_at_ms + plan(shown, windows).after_ms[0],
     )
 
     def take() -> None:
@@ -223,41 +236,42 @@ def _correcting(
     return corrections
 
 
-def _close_one(
-    visitor: Visitor, answer: Answer, due_ms: int, windows: Windows, output: Output
-) -> None:
+def _close_one(visitor: Visitor, answer: Answer, windows: Windows, output: Output) -> None:
+    """States the answer at its next age, or forgets it after the last."""
+    due_ms = answer.due_ms
     if answer.closed:
+        answer.due_ms = FOREVER_MS
         del visitor.answers[answer.prediction_id]
         output.dropped.append(answer.prediction_id)
         return
-    age = schedule(answer.shown, windows)[answer.stage][0]
+    ages, after_ms = plan(answer.shown, windows)
+    age = ages[answer.stage]
     answer.stage += 1
     answer.version += 1
-    answer.closed = age == "final"
-    answer.due_ms = answer.served_at_ms + _moments(answer.shown, windows)[answer.stage]
-    facts = verdict_of(visitor, answer, due_ms, windows)
-    output.verdicts.append(facts.stated(age, answer.version, due_ms))
+    answer.closed = age == _FINAL
+    answer.due_ms = answer.served_at_ms + after_ms[answer.stage]
+    stated = (age, answer.version, due_ms)
+    facts = verdict_of(visitor, answer, due_ms, windows, stated)
+    output.verdicts.append(facts)
     if answer.closed and visitor.refunds:
-        latest = verdict_of(visitor, answer, FOREVER_MS, windows)
+        latest = verdict_of(visitor, answer, FOREVER_MS, windows, stated)
         if latest != facts:
             answer.version += 1
             output.verdicts.append(corrected(facts, latest, answer.version))
 
 
-def _due(visitor: Visitor, watermark_ms: int, windows: Windows) -> list[tuple[int, str, Answer]]:
-    """Every statement and forgetting due at the watermark, in order."""
-    due = []
-    for answer in visitor.answers.values():
-        if answer.due_ms > watermark_ms:
-            continue
-        for after_ms in _moments(answer.shown, windows)[answer.stage :]:
+def _in_order(
+    due: list[Answer], watermark_ms: int, windows: Windows
+) -> list[tuple[int, str, Answer]]:
+    """Every statement and forgetting due of several answers, in order."""
+    moments = []
+    for answer in due:
+        for after_ms in plan(answer.shown, windows).after_ms[answer.stage :]:
             due_ms = answer.served_at_ms + after_ms
             if due_ms > watermark_ms:
                 break
-            due.append((due_ms, answer.prediction_id, answer))
-    if len(due) > 1:
-        due.sort(key=lambda each: each[:2])
-    return due
+            moments.append((due_ms, answer.prediction_id, answer))
+    return sorted(moments, key=lambda each: each[:2])
 
 
 def _memory_ms(windows: Windows) -> int:

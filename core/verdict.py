@@ -35,10 +35,6 @@ class Verdict(msgspec.Struct, frozen=True):
     version: int = 0
     closed_at_ms: int = 0
 
-    def stated(self, age: LabelAge, version: int, closed_at_ms: int) -> "Verdict":
-        """The same verdict as a statement at one label age."""
-        return msgspec.structs.replace(self, age=age, version=version, closed_at_ms=closed_at_ms)
-
 
 def corrected(before: Verdict, after: Verdict, version: int) -> Verdict:
     """`after` as a correction of `before`: slots that turned positive say so."""
@@ -48,8 +44,7 @@ def corrected(before: Verdict, after: Verdict, version: int) -> Verdict:
         else new
         for old, new in zip(before.slots, after.slots, strict=True)
     ]
-    stated = after.stated("correction", version, after.closed_at_ms)
-    return msgspec.structs.replace(stated, slots=slots)
+    return msgspec.structs.replace(after, age="correction", version=version, slots=slots)
 
 
 def outcome_of(prediction: Prediction, verdict: Verdict, outcome_id: str = "") -> Outcome:
@@ -84,9 +79,9 @@ def judged_of(prediction: Prediction, verdict: Verdict, judged_id: str = "") -> 
     """The verdict for the task stage: topic `slots`; features at the final age of the loop's."""
     learn = verdict.age == "final" and prediction.policy == LEARNED_POLICY
     considered = prediction.considered if learn else []
-    judged = [*prediction.slots, *considered]
-    new_only = prediction.surface in NEW_ITEMS_ONLY
-    good = {*(verdict.new_basket if new_only else verdict.basket), *verdict.liked}
+    shown = prediction.slots
+    judged = [*shown, *considered] if considered else shown
+    credited = [slot for slot in verdict.slots if slot.kind is not None]
     whole = learn and _learnable(prediction, judged)
     return JudgedList(
         judged_id=judged_id or statement_id(verdict),
@@ -103,23 +98,32 @@ def judged_of(prediction: Prediction, verdict: Verdict, judged_id: str = "") -> 
         closed_at_ms=verdict.closed_at_ms,
         age=verdict.age,
         version=verdict.version,
-        item_ids=[slot.item_id for slot in prediction.slots],
-        scores=[slot.score for slot in prediction.slots],
-        labels=[int(slot.item_id in good) for slot in judged],
-        propensities=[slot.propensity for slot in prediction.slots],
+        item_ids=[slot.item_id for slot in shown],
+        scores=[slot.score for slot in shown],
+        labels=_labels(prediction, verdict, judged),
+        propensities=[slot.propensity for slot in shown],
         considered=[slot.item_id for slot in considered],
         features=[slot.features for slot in judged] if whole else [],
         clicks=verdict.clicks,
         carts=verdict.carts,
-        revenue=sum(slot.revenue for slot in verdict.slots),
+        revenue=sum([slot.revenue for slot in credited]),
         basket=verdict.basket,
         new_basket=verdict.new_basket,
         latency_ms=prediction.latency_ms,
         degraded=prediction.degraded is not None,
         feature_schema=prediction.context.feature_schema if whole else "",
-        by_token=sum(slot.attributed == "token" for slot in verdict.slots),
-        by_window=sum(slot.attributed == "window" for slot in verdict.slots),
+        by_token=sum([slot.attributed == "token" for slot in credited]),
+        by_window=sum([slot.attributed == "window" for slot in credited]),
     )
+
+
+def _labels(prediction: Prediction, verdict: Verdict, judged: list[Slot]) -> list[int]:
+    new_only = prediction.surface in NEW_ITEMS_ONLY
+    good = verdict.new_basket if new_only else verdict.basket
+    if not good and not verdict.liked:
+        return [0] * len(judged)
+    wanted = {*good, *verdict.liked}
+    return [int(slot.item_id in wanted) for slot in judged]
 
 
 def _learnable(prediction: Prediction, judged: list[Slot]) -> bool:

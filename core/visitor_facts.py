@@ -13,6 +13,7 @@ from schemas.events import (
     ItemViewed,
     PurchaseMade,
     RefundMade,
+    Searched,
     ShopEvent,
 )
 
@@ -125,10 +126,11 @@ def add_event(visitor: Visitor, event: ShopEvent) -> bool:
 def tokens_of(event: ShopEvent) -> list[str]:
     """The prediction ids an event names, on itself or on its items, each once."""
     named = [event.prediction_id] if event.prediction_id else []
-    for item in getattr(event, "items", ()):
-        token = item.prediction_id
-        if token and token not in named:
-            named.append(token)
+    if not isinstance(event, Searched | FeedbackGiven):
+        for item in event.items:
+            token = item.prediction_id
+            if token and token not in named:
+                named.append(token)
     return named
 
 
@@ -204,12 +206,16 @@ def _add_touch(known: list[Touch], touch: Touch) -> bool:
 
 def forget_before(visitor: Visitor, horizon_ms: int) -> None:
     """Drops interactions, orders and refunds older than the horizon; `bought` stays."""
-    visitor.orders[:] = [each for each in visitor.orders if each.at_ms >= horizon_ms]
-    visitor.refunds[:] = [each for each in visitor.refunds if each.at_ms >= horizon_ms]
-    for item_id in list(visitor.touches):
-        kept = [touch for touch in visitor.touches[item_id] if touch.at_ms >= horizon_ms]
+    if visitor.orders:
+        visitor.orders[:] = [each for each in visitor.orders if each.at_ms >= horizon_ms]
+    if visitor.refunds:
+        visitor.refunds[:] = [each for each in visitor.refunds if each.at_ms >= horizon_ms]
+    old = [item for item, known in visitor.touches.items() if known[0].at_ms < horizon_ms]
+    for item_id in old:
+        known = visitor.touches[item_id]
+        kept = [touch for touch in known if touch.at_ms >= horizon_ms]
         if kept:
-            visitor.touches[item_id] = kept
+            known[:] = kept
         else:
             del visitor.touches[item_id]
 

@@ -8,7 +8,6 @@ from itertools import islice
 import msgspec
 
 from core.intake import Remembered
-from schemas.events import ShopEvent
 from streams.store import Changes, Store
 
 SEEN = "seen"
@@ -17,13 +16,15 @@ _ids = msgspec.msgpack.Decoder(list[tuple[str, int]]).decode
 
 
 class SeenRows:
-    """Remembers event ids, and writes down those that are new since the last checkpoint."""
+    """Remembers event ids, and writes down those that are new since the last checkpoint.
+
+    `is_new` remembers an event's id and is False when it is a repeat.
+    """
 
     def __init__(self, number: int, store: Store, window_ms: int) -> None:
         self._number = number
         self._window_ms = window_ms
         self._newest_of: dict[str, int] = {}
-        self._fresh = 0
         self._next = 0
         known: list[tuple[str, int]] = []
         for key, value, newest_ms in sorted(store.rows(number, SEEN)):
@@ -31,24 +32,20 @@ class SeenRows:
             self._next = max(self._next, int(key) + 1)
             known.extend(_ids(value))
         self._remembered = Remembered(window_ms, known=known)
-
-    def is_new(self, event: ShopEvent) -> bool:
-        """Remembers the event's id; False when it is a repeat."""
-        if not self._remembered.is_new(event):
-            return False
-        self._fresh += 1
-        return True
+        self._kept = len(self._remembered)
+        self.is_new = self._remembered.is_new
 
     def checkpoint(self, changes: Changes) -> None:
         """Adds a row of the new ids; drops rows of which every id has left the window."""
-        if self._fresh:
-            fresh = list(islice(self._remembered.newest_first(), self._fresh))[::-1]
+        count = len(self._remembered) - self._kept
+        if count:
+            fresh = list(islice(self._remembered.newest_first(), count))[::-1]
             key, newest_ms = f"{self._next:020d}", max(at_ms for _, at_ms in fresh)
             changes.put((self._number, SEEN, key), _pack(fresh), newest_ms)
             self._newest_of[key] = newest_ms
             self._next += 1
-            self._fresh = 0
         self._remembered.forget()
+        self._kept = len(self._remembered)
         horizon_ms = self._remembered.newest_ms - self._window_ms
         for key in [key for key, at_ms in self._newest_of.items() if at_ms < horizon_ms]:
             del self._newest_of[key]

@@ -72,10 +72,6 @@ class VisitorPartition:
         totals = _running(store.get((number, RUNNING, "")) or b"\x90")
         self.running = RunningTotals(settings.task, settings.metric_window_ms, number, totals)
 
-    def is_new(self, event: ShopEvent) -> bool:
-        """Remembers the event's id; False when it is a repeat."""
-        return self._seen.is_new(event)
-
     def mark(self, source: str, mark: Mark) -> Mark | None:
         """Notes a barrier of one source; returns what both have passed, if that is new."""
         began = self.clock.run_id
@@ -262,6 +258,7 @@ class VisitorPartition:
         if (counted := store.get((number, TRAFFIC, ""))) is not None:
             self._traffic = _tally(counted)
         self._seen = SeenRows(number, store, duplicate_window_ms)
+        self.is_new = self._seen.is_new
         self._dues = store.moments(number, VISITOR)
         self._due_of = {visitor_id: due_ms for due_ms, visitor_id in self._dues}
         for source, place in self.clock.sources.items():
