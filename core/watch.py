@@ -13,7 +13,7 @@ import msgspec
 from core.alerts import Alerts, Condition
 from core.alerts import Standing as AlertStanding
 from core.anomalies_service import DEGRADED, SLOW, SPAN_MS, Promise, ServiceSpans
-from core.join import schedule, windows_of
+from core.join import plan, windows_of
 from core.metrics import LOOP
 from core.settings import Settings
 from core.watch_models import ModelState, ModelWatch, Standing
@@ -44,7 +44,7 @@ class Watch:
         self._service = saved.service
         self._waiting = saved.waiting
         self._slow_ms = settings.latency_budget_ms
-        self._first_age = schedule(True, windows_of(settings))[0][0]
+        self._first_age = plan(True, windows_of(settings)).ages[0]
 
     def traffic(self, record: TrafficSeen) -> None:
         """Takes in what a visitor partition saw."""
