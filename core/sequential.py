@@ -41,7 +41,8 @@ def share_difference(
     """New share less old, for groups of unequal size, at every look at once.
 
     With nₑ = n₁n₂/(n₁+n₂) the difference times nₑ behaves as a sum of nₑ values of variance
-    nₑ(p₁q₁/n₁ + p₂q₂/n₂), times the design effect `spread` where one visitor answers repeatedly.
+    nₑ(p₁q₁/n₁ + p₂q₂/n₂), or that of the pooled share where it is greater (a small group without
+    hits would seem certain), times the design effect `spread` of visitors who answer repeatedly.
     Source: Johari, Koomen, Pekelis, Walsh 2017, section 4.3 (two streams); Kish 1965, section 8.2.
 
     >>> found = share_difference(Share(900, 3000), Share(900, 3000), 0.05, 0.05, 1_000)
@@ -53,7 +54,8 @@ def share_difference(
     rate, former = new.hits / new.n, old.hits / old.n
     information = new.n * old.n / (new.n + old.n)
     noise = rate * (1 - rate) / new.n + former * (1 - former) / old.n
-    variance = max(noise * information * spread, 1.0 / information)
+    pooled = (new.hits + old.hits) / (new.n + old.n)
+    variance = max(noise * information, pooled * (1 - pooled), 1.0 / information) * spread
     mean = rate - former
     total, squares = mean * information, (variance + mean * mean) * information
     low, high = confidence_sequence(total, squares, information, planned_n, alpha)

@@ -13,6 +13,7 @@ from core.canary_rules import canary_plan, judge_step
 from core.pairs import Half, Tally
 from core.promotion import Decider, DeciderState
 from core.promotion_rules import Rules
+from core.sequential import split_p
 from core.settings import DAY_MS, HOUR_MS, Settings
 from schemas.models import ModelLog
 from schemas.outcomes import JudgedList
@@ -216,16 +217,16 @@ def test_visitors_who_answer_repeatedly_widen_the_bounds() -> None:
     assert often.spread() == pytest.approx(5.0)
 
 
-def _looked_at_throughout(rate: float, runs: int, seed: int) -> list[str]:
-    """What each of several canaries at 25 % comes to, looked at 100 times; equal hit rates."""
-    random, ends = np.random.default_rng(seed), []
+def _looked_at_throughout(rate: float, percent: int, runs: int) -> list[str]:
+    """What each of several canaries comes to, looked at 100 times; equal hit rates."""
+    random, ends = np.random.default_rng(11), []
+    sizes = 20, round(20 * (100 - percent) / percent)
     for _ in range(runs):
-        step, end = Canary("v2", 25, 0, surfaces={"home": Arms()}), "open"
+        step, end = Canary("v2", percent, 0, surfaces={"home": Arms()}), "open"
         arms = step.surfaces["home"]
-        gained = random.binomial([25, 75], rate, size=(100, 2)).tolist()
-        for canary_hits, champion_hits in gained:
-            arms.canary = Side(arms.canary.hits + canary_hits, arms.canary.n + 25)
-            arms.champion = Side(arms.champion.hits + champion_hits, arms.champion.n + 75)
+        for hits, others in random.binomial(sizes, rate, size=(100, 2)).tolist():
+            arms.canary = Side(arms.canary.hits + hits, arms.canary.n + sizes[0])
+            arms.champion = Side(arms.champion.hits + others, arms.champion.n + sizes[1])
             verdict = judge_step(RULES, step, DAY_MS, 0.03)
             if verdict.decision == "reject":
                 end = "breach"
@@ -237,11 +238,22 @@ def _looked_at_throughout(rate: float, runs: int, seed: int) -> list[str]:
     return ends
 
 
-@pytest.mark.parametrize("rate", [0.03, 0.3, 0.7])
-def test_without_a_difference_a_hundred_looks_seldom_find_one(rate: float) -> None:
-    ends = _looked_at_throughout(rate, runs=200, seed=11)
-    assert ends.count("breach") <= 0.05 * len(ends)
+@pytest.mark.parametrize(("rate", "percent"), [(0.01, 1), (0.3, 25), (0.6, 50)])
+def test_without_a_difference_a_hundred_looks_seldom_find_one(rate: float, percent: int) -> None:
+    ends = _looked_at_throughout(rate, percent, runs=400)
+    assert ends.count("breach") <= 0.05 / len(STEPS) * len(ends)
     assert ends.count("superior") <= 0.05 * len(ends)
+
+
+@pytest.mark.parametrize("percent", STEPS)
+def test_a_sound_split_looked_at_a_hundred_times_is_seldom_called_broken(percent: int) -> None:
+    random, share = np.random.default_rng(12), percent / 100
+    broken = 0
+    for _ in range(500):
+        inside = random.binomial(100, share, size=100).cumsum().tolist()
+        looks = [[n, 100 * (i + 1) - n] for i, n in enumerate(inside)]
+        broken += any(split_p(counts, [share, 1 - share]) < 0.001 for counts in looks)
+    assert broken <= 2
 
 
 Moves = st.lists(
