@@ -7,10 +7,7 @@ import csv
 import io
 import json
 import os
-import re
 import sys
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -19,23 +16,20 @@ from rich.text import Text
 
 from adapters.clickhouse import connected
 from console.reach import reach_clickhouse
+from console.saved import parameters, saved_queries, saved_query
 from core.settings import parse
-from schemas.errors import BadSettings
 
 HELP = "Ask ClickHouse: a statement of your own, or a saved one by name."
-SAVED = Path(__file__).with_name("queries")
 FORMATS = ("table", "json", "csv")
 _ANSWERED_WITHIN_S = 300.0
-_PARAMETER = re.compile(
-    r"^-- param (?P<name>\w+) \w+ = (?:'(?P<quoted>[^']*)'|(?P<plain>[^:\s]+)):", re.MULTILINE
-)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `query`."""
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("sql", nargs="?", help="a statement of ClickHouse's SQL")
-    what.add_argument("--saved", metavar="NAME", help="a saved query; an unknown name lists them")
+    what.add_argument("--saved", metavar="NAME", help="a saved query")
+    what.add_argument("--list", action="store_true", help="the saved queries and their parameters")
     parser.add_argument(
         "--param",
         metavar="NAME=VALUE",
@@ -43,12 +37,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="a value for {NAME:Type} in the statement; saved queries name theirs at their head",
     )
+    parser.add_argument("--show", action="store_true", help="print the statement, do not ask it")
     parser.add_argument("--format", choices=FORMATS, default="table", help="how rows are shown")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the answer's rows."""
+    if arguments.list:
+        print(rendered(arguments.format, ["name", "question", "parameters"], listed()), end="")
+        return 0
     sql = saved_query(arguments.saved) if arguments.saved else arguments.sql
+    if arguments.show:
+        print(sql, end="")
+        return 0
     values = parameters(sql, arguments.param)
     dsn = parse(os.environ).clickhouse
     reach_clickhouse(dsn)
@@ -58,27 +59,12 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def parameters(sql: str, given: Sequence[str]) -> dict[str, str]:
-    """The values of a statement's parameters: those given, else the defaults at its head.
-
-    A default is a line such as `-- param age String = 'final': label age`.
-
-    >>> parameters("-- param age String = 'final': label age\\nSELECT {age:String}", [])
-    {'age': 'final'}
-
-    Raises:
-        BadSettings: a given one is not NAME=VALUE.
-    """
-    values = {
-        found["name"]: found["quoted"] if found["quoted"] is not None else found["plain"]
-        for found in _PARAMETER.finditer(sql)
-    }
-    for each in given:
-        name, equals, value = each.partition("=")
-        if not equals:
-            raise BadSettings(f"--param {each!r}: expected NAME=VALUE")
-        values[name] = value
-    return values
+def listed() -> list[tuple[Any, ...]]:
+    """The saved queries as rows: name, title, parameters with their defaults."""
+    return [
+        (each.name, each.title, " ".join(f"{p.name}={p.default}" for p in each.parameters))
+        for each in saved_queries()
+    ]
 
 
 def rendered(form: str, columns: list[str], rows: list[tuple[Any, ...]]) -> str:
@@ -94,24 +80,6 @@ def rendered(form: str, columns: list[str], rows: list[tuple[Any, ...]]) -> str:
     with console.capture() as capture:
         console.print(as_table(columns, rows))
     return "".join(f"{line.rstrip()}\n" for line in capture.get().splitlines())
-
-
-def saved_query(name: str, folder: Path = SAVED) -> str:
-    """The text of a saved query.
-
-    Raises:
-        BadSettings: there is none of this name; the text lists those there are.
-    """
-    known = {path.stem: path for path in sorted(folder.glob("*.sql"))}
-    if name not in known:
-        titles = [f"{each} ({title(path)})" for each, path in known.items()]
-        raise BadSettings(f"no saved query {name!r}; there are: {', '.join(titles) or 'none yet'}")
-    return known[name].read_text(encoding="utf-8")
-
-
-def title(path: Path) -> str:
-    """The title of a saved query: its first line, a comment."""
-    return path.read_text(encoding="utf-8").split("\n", 1)[0].removeprefix("--").strip()
 
 
 def as_table(columns: list[str], rows: list[tuple[Any, ...]]) -> Table:

@@ -3,56 +3,23 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
-import numpy as np
 import pytest
-from record_samples import RECORDS, prediction, purchase
+from record_samples import RECORDS, purchase
+from tables_factory import DAY_MS, MINUTE_MS, START_MS, Tables, answer, bought
 
-from adapters.clickhouse import ClickHouse, connected
-from adapters.tables import OF_TOPIC
+from adapters.clickhouse import connected
 from adapters.tables_migrate import migrate
-from console.query import SAVED, parameters, saved_query
+from console.saved import SAVED
 from core.replay_judge import Judge
 from core.replay_plan import Ask
 from core.report import POLICIES, Figures
 from schemas import topics
 from schemas.events import EventItem, ItemListViewed
 from schemas.metrics import Alert
-from schemas.predictions import Slot
-from schemas.topics import Topic
-from streams.sink_block import Batch, Piece, Source
-from streams.sink_store import Store
-
-START_MS = 1_298_937_600_000
-DAY_MS = 86_400_000
-MINUTE_MS = 60_000
-
-
-class Tables:
-    """Puts records into the tables as the sink does, without a broker."""
-
-    def __init__(self, client: ClickHouse) -> None:
-        self.client = client
-        self._batch = Batch({})
-        self._offset = 0
-
-    def put(self, topic: Topic, *records: Any) -> None:
-        for record in records:
-            self._offset += 1
-            source = Source(topic.full_name(), "id", 0)
-            piece = Piece(source, [record], np.array([self._offset]), ())
-            self._batch.add(OF_TOPIC[topic.name], piece)
-
-    def ask(self, name: str, **values: Any) -> list[dict[str, Any]]:
-        Store(self.client).write(self._batch.filled())
-        self._batch = Batch({})
-        sql = saved_query(name)
-        given = [f"{key}={value}" for key, value in values.items()]
-        columns, rows = self.client.query_table(sql, parameters(sql, given))
-        return [dict(zip(columns, row, strict=True)) for row in rows]
 
 
 @pytest.fixture
@@ -60,35 +27,6 @@ def tables(unique_database: str) -> Iterator[Tables]:
     with connected(unique_database) as client:
         migrate(client)
         yield Tables(client)
-
-
-def answer(
-    request_id: str, visitor_id: str, at_ms: int, listed: Sequence[str], **changes: Any
-) -> Any:
-    """An answer by `policy` on `surface`, its slots in the order listed."""
-    fields = {"surface": "home", "policy": "loop", "session_id": None, **changes}
-    slots = [
-        Slot(item_id=item, position=number + 1, score=1.0) for number, item in enumerate(listed)
-    ]
-    return prediction(
-        prediction_id=f"{request_id}/{fields['policy']}",
-        request_id=request_id,
-        visitor_id=visitor_id,
-        served_at_ms=at_ms,
-        slots=slots,
-        considered=[],
-        **fields,
-    )
-
-
-def bought(visitor_id: str, session_id: str | None, at_ms: int, *items: str) -> Any:
-    return purchase(
-        event_id=f"{visitor_id}/{at_ms}",
-        visitor_id=visitor_id,
-        session_id=session_id,
-        event_time_ms=at_ms,
-        items=[EventItem(item_id=item) for item in items],
-    )
 
 
 def test_hits_and_recall_follow_the_report_protocol(tables: Tables) -> None:

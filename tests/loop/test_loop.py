@@ -17,7 +17,7 @@ from adapters.artefacts import ArtefactStore
 from adapters.onnx import LoadedVersion, load_version
 from adapters.signing import load_verify_key
 from adapters.tables import SUNK
-from console.query import parameters, saved_query
+from console.saved import parameters, saved_queries, saved_query
 from core.features import FEATURE_NAMES, POSITION, feature_schema_hash
 from core.ranking import RankerWeights
 from local.replay_report import count_readable
@@ -91,6 +91,20 @@ def test_the_figures_are_those_of_the_saved_query(demo):
             assert row["recall10"] == pytest.approx(figures["recall10"], abs=ROUNDED)
             compared += 1
     assert compared == 10
+
+
+def test_every_saved_query_answers_on_the_demos_tables_and_the_streamed_figures_are_theirs(demo):
+    answered = {
+        each.name: demo.clickhouse.query_table(each.sql, parameters(each.sql, []))
+        for each in saved_queries()
+    }
+    columns, rows = answered["metrics_check"]
+    checked = [dict(zip(columns, row, strict=True)) for row in rows]
+    assert len(checked) > 100
+    assert {row["difference"] for row in checked} == {0.0}
+    assert all(row["streamed_n"] == row["computed_n"] for row in checked)
+    for name in ("rates", "revenue", "sources", "cold_items", "position_bias", "exposure"):
+        assert answered[name][1], name
 
 
 def served(demo):

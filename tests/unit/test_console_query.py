@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from console.lag import Lag
-from console.query import FORMATS, SAVED, parameters, rendered, saved_query, title
+from console.query import FORMATS, listed, rendered
+from console.saved import SAVED, declared, parameters, saved_queries, saved_query
 from console.status import lag_text, span
 from schemas.errors import BadSettings
 
@@ -49,10 +50,41 @@ def test_an_unknown_saved_query_lists_those_there_are(tmp_path: Path) -> None:
     assert saved_query("best", tmp_path).endswith("SELECT 1\n")
 
 
-def test_every_saved_query_has_a_title() -> None:
-    for path in SAVED.glob("*.sql"):
-        assert path.read_text().startswith("-- ")
-        assert title(path)
+def test_every_saved_query_has_a_title_and_says_what_each_parameter_means() -> None:
+    for each in saved_queries():
+        assert each.title
+        assert "-- include" not in each.sql
+        assert all(parameter.meaning for parameter in each.parameters), each.name
+        used = set(re.findall(r"\{(\w+):", each.sql))
+        assert used == {parameter.name for parameter in each.parameters}, each.name
+
+
+def test_a_part_stands_where_it_is_included(tmp_path: Path) -> None:
+    (tmp_path / "parts").mkdir()
+    (tmp_path / "parts" / "one.sql").write_text(
+        "-- param n Int64 = 1: a number\nSELECT {n:Int64}\n"
+    )
+    (tmp_path / "whole.sql").write_text("-- Whole\nWITH part AS (\n-- include one\n)\nSELECT 2\n")
+    sql = saved_query("whole", tmp_path)
+    assert sql.endswith("SELECT {n:Int64}\n)\nSELECT 2\n")
+    assert [each.name for each in declared(sql)] == ["n"]
+
+
+def test_a_parameter_that_the_statement_has_not_is_refused() -> None:
+    with pytest.raises(BadSettings, match="has no surfce; it has surface"):
+        parameters("-- param surface String = '': x\nSELECT {surface:String}", ["surfce=home"])
+    assert parameters("SELECT {n:Int64}", ["n=3"]) == {"n": "3"}
+
+
+def test_the_list_names_every_query_with_its_defaults() -> None:
+    rows = {name: values for name, _, values in listed()}
+    assert "window_ms=86400000" in rows["report_hit_rate"]
+
+
+def test_the_page_explains_every_saved_query_and_no_other() -> None:
+    page = (SAVED.parents[1] / "docs" / "analytics.md").read_text()
+    explained = re.findall(r"^\| `(\w+)` \|", page.partition("## Saved queries")[2], re.MULTILINE)
+    assert sorted(explained) == [each.name for each in saved_queries()]
 
 
 def test_a_lag_is_a_count_or_a_dash() -> None:
@@ -73,9 +105,3 @@ def test_given_parameters_stand_before_a_saved_querys_defaults() -> None:
     assert parameters(sql, ["age=1h=x"]) == {"age": "1h=x", "n": "5"}
     with pytest.raises(BadSettings, match="expected NAME=VALUE"):
         parameters(sql, ["age"])
-
-
-def test_every_parameter_of_a_saved_query_has_a_default() -> None:
-    for path in SAVED.glob("*.sql"):
-        text = path.read_text()
-        assert set(re.findall(r"\{(\w+):\w+\}", text)) == set(parameters(text, [])), path.name

@@ -1,0 +1,16 @@
+-- How long answers took by hour of event time and version: exact percentiles in milliseconds
+WITH
+    served AS (
+-- include served
+    )
+SELECT
+    toStartOfHour(served) AS hour,
+    model_version,
+    count() AS answers,
+    round(quantileExact(0.5)(latency_ms), 2) AS p50,
+    round(quantileExact(0.95)(latency_ms), 2) AS p95,
+    round(quantileExact(0.99)(latency_ms), 2) AS p99,
+    round(max(latency_ms), 2) AS slowest
+FROM served
+GROUP BY hour, model_version
+ORDER BY hour, model_version

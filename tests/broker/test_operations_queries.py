@@ -1,0 +1,122 @@
+"""The operators' saved queries: alarms, decisions, weights, letters, figures and latency."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from msgspec.structs import replace
+from record_samples import ALARM, GATE, METRIC, RETRAIN, WEIGHTS
+from tables_factory import DAY_MS, MINUTE_MS, START_MS, Tables, answer, judged, label
+
+from adapters.clickhouse import connected
+from adapters.tables_migrate import migrate
+from schemas import topics
+from schemas.models import ModelLog
+from schemas.resent import Resent
+from streams.sink_block import DeadLetter
+
+HOUR_MS = 60 * MINUTE_MS
+
+
+@pytest.fixture
+def tables(unique_database: str) -> Iterator[Tables]:
+    with connected(unique_database) as client:
+        migrate(client)
+        yield Tables(client)
+
+
+def test_dead_letters_know_whether_they_were_sent_again(tables: Tables) -> None:
+    refused = DeadLetter(
+        topic="events",
+        reason="malformed",
+        message="not JSON",
+        origin="",
+        key=b"",
+        value=b"{",
+        recorded_at_ms=START_MS,
+    )
+    letters = topics.refused(topics.EVENTS)
+    tables.put(letters, refused, refused)
+    note = Resent(
+        letter=f"{letters.full_name()}[0]@2",
+        topic="events",
+        reason="malformed",
+        sent_at_ms=START_MS,
+    )
+    tables.put(topics.RESENT, note, note)
+    (row,) = tables.ask("dead_letters_hourly")
+    assert (row["records"], row["sent_again"], row["reason"]) == (2, 1, "malformed")
+
+
+def test_an_alarm_is_followed_to_the_decision(tables: Tables) -> None:
+    tables.put(
+        topics.DRIFT, ALARM, replace(ALARM, drift_id="d2", status="suppressed", reason="few")
+    )
+    states = ("proposed", "accepted", "published")
+    tables.put(
+        topics.RETRAIN,
+        *(replace(RETRAIN, state=state, drift_id="d1", model_version="m2") for state in states),
+    )
+    log = ModelLog(
+        log_id="l1",
+        task="recommend",
+        model_version="m2",
+        kind="promoted",
+        event_time_ms=ALARM.event_time_ms + 3 * DAY_MS,
+        evidence={"n": 200.0, "gain": 0.02},
+    )
+    swaps = [
+        replace(log, log_id=f"s{n}", kind="swapped", process="serving-1", announce_to_swap_ms=ms)
+        for n, ms in enumerate((10.0, 30.0, 20.0))
+    ]
+    tables.put(topics.MODEL_LOG, log, *swaps, replace(log, log_id="g", kind="gate", gate=GATE))
+    first, second = tables.ask("drift_actions")
+    assert (first["states"], first["decision"]) == (list(states), "promoted")
+    assert (first["days_to_decision"], second["reason"]) == (3.0, "few")
+    evidence = [(row["measure"], row["value"]) for row in tables.ask("shadow_evidence")]
+    assert evidence == [("gain", 0.02), ("n", 200.0)]
+    (check,) = tables.ask("gate_checks")
+    assert (check["check"], check["passed"], check["value"]) == ("hr", True, 0.7)
+    (swap,) = tables.ask("swap_times")
+    assert (swap["swaps"], swap["p50"], swap["slowest"]) == (3, 20.0, 30.0)
+
+
+def test_weights_are_those_at_the_end_of_each_day(tables: Tables) -> None:
+    for hours, own in ((0, 0.5), (6, 0.6), (24, 0.9)):
+        at = START_MS + hours * HOUR_MS
+        tables.put(
+            topics.WEIGHTS, replace(WEIGHTS, event_time_ms=at, coef=[own, 0.0], version=str(hours))
+        )
+    rows = tables.ask("weights_history", feature="own")
+    assert [(row["weight"], row["change"]) for row in rows] == [(0.6, 0.0), (0.9, 0.3)]
+    assert len(tables.ask("weights_history")) == 4
+
+
+def test_streamed_and_recomputed_figures_are_compared(tables: Tables) -> None:
+    start = START_MS - START_MS % DAY_MS
+    window = {"window_start_ms": start, "window_end_ms": start + DAY_MS, "closed": True}
+    streamed = replace(METRIC, name="hr10", value=0.5, n=2, revision=1, **window)
+    tables.put(topics.METRICS, replace(streamed, value=0.9, revision=0), streamed)
+    tables.put(
+        topics.OUTCOMES,
+        judged("r1", [label("1", 1, "purchase")]),
+        judged("r2", [label("1", 1)], basket=["5"]),
+        judged("r3", [label("1", 1)]),  # nothing to find
+        judged("r4", [label("1", 1)], served_at_ms=start + DAY_MS, basket=["5"]),
+    )
+    (row,) = tables.ask("metrics_check")
+    assert (row["streamed_hr10"], row["computed_hr10"], row["difference"]) == (0.5, 0.5, 0.0)
+    assert (row["streamed_n"], row["computed_n"]) == (2, 2)
+
+
+def test_slow_and_degraded_answers_are_counted_by_hour_and_reason(tables: Tables) -> None:
+    answers = [
+        answer(f"r{n}", "a", START_MS, ["1"], latency_ms=float(n), degraded=reason)
+        for n, reason in enumerate((None, None, "no_model", None))
+    ]
+    tables.put(topics.PREDICTIONS, *answers)
+    (hour,) = tables.ask("latency_hourly")
+    assert (hour["answers"], hour["p50"], hour["slowest"]) == (4, 2.0, 3.0)
+    (day,) = tables.ask("degraded_daily")
+    assert (day["reason"], day["degraded_answers"], day["share"]) == ("no_model", 1, 0.25)
