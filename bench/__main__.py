@@ -7,6 +7,7 @@ import importlib
 import sys
 
 SUBCOMMANDS = {
+    "delayed": ("bench.delayed", "learning early with importance weights, against waiting"),
     "drift": ("bench.drift", "how fast drifts are found, and how often in vain"),
     "floor": ("bench.floor", "what the loop earns on Online Retail, in process"),
     "stationary": ("bench.stationary", "drift retrains on Online Retail with its dates permuted"),

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from core.completeness import Completeness
+from core.completeness import OUTCOMES, Completeness
 from core.intervals import wilson
 from core.judgement import Judgement
 from core.label_free import HitExpectation
@@ -68,6 +68,15 @@ class Cohorts(msgspec.Struct):
         self.accounts.setdefault(window_start_ms, Accounting()).add(record)
         if isinstance(record, BasketSeen):
             self.bought.add(record.item_ids, window_start_ms)
+
+    def known(self, judged: JudgedList) -> float:
+        """Share of final purchases known at this answer's age; 0 before any window matured."""
+        if judged.age == "final":
+            return 1.0
+        early, final = self.completeness.share(
+            judged.surface, judged.age, OUTCOMES.index("purchase")
+        )
+        return early / final if final else 0.0
 
     def early(self, key: CellKey, cell: Cell) -> Iterator[Figure]:
         """What an early cell says of the final figures to come."""

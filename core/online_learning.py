@@ -1,6 +1,7 @@
 """The online rankers of one task, one per surface: what they learn, and when weights go out.
 
-It learns from the loop's own answers at the final age alone, rows shown and rows considered. The
+It learns from the loop's own answers, rows shown and rows considered, at the final age; or, when
+told to, at an early one with importance weights, and again from what turned positive later. The
 control's weights are the live ones at the end of the burn-in, then never again others.
 """
 
@@ -10,18 +11,23 @@ from typing import Any, Literal
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
+from core.metrics import label_delay_ms
 from core.ranker import OnlineRanker, bounded
 from core.ranking import RankerWeights
 from core.settings import HOUR_MS, Settings
 from schemas.models import Weights
-from schemas.outcomes import JudgedList
+from schemas.outcomes import JudgedList, LabelAge
 
 PUBLISH_EVERY_MS = 6 * HOUR_MS
 PUBLISH_ROWS = 5_000
 PUBLISH_SOONEST_MS = 10_000
 MOST_WEIGHT = 10.0
 """Rows shown by exploration weigh 1/propensity, at most this."""
+MOST_EARLY = 100_000
+"""Answers whose early positives are remembered until their labels are final."""
+Vector = NDArray[np.float64]
 
 
 class SurfaceState(msgspec.Struct):
@@ -32,10 +38,17 @@ class SurfaceState(msgspec.Struct):
     count: int = 0
     published_ms: int = 0
     published_rows: float = 0.0
+    started_from: str = ""
+    lists: int = 0
+    from_ms: int | None = None
+    until_ms: int | None = None
 
 
 class SavedLearning(msgspec.Struct):
-    """Everything that is needed to go on exactly."""
+    """Everything that is needed to go on exactly.
+
+    `early` holds the rows that were positive when an answer was learned early, until it is final.
+    """
 
     model_version: str = ""
     feature_schema: str = ""
@@ -44,6 +57,7 @@ class SavedLearning(msgspec.Struct):
     control: dict[str, str] = {}
     skipped: int = 0
     surfaces: dict[str, SurfaceState] = {}
+    early: dict[str, list[int]] = {}
 
 
 class OnlineLearning:
@@ -51,6 +65,8 @@ class OnlineLearning:
 
     def __init__(self, settings: Settings, saved: SavedLearning | None = None) -> None:
         self._task = settings.task
+        waits = label_delay_ms(settings, settings.learning_age) >= settings.purchase_window_ms
+        self._age: LabelAge = "final" if waits else settings.learning_age
         self.state = saved or SavedLearning()
         self._rankers = {
             name: OnlineRanker.from_dict(surface.ranker)
@@ -67,12 +83,19 @@ class OnlineLearning:
                 tuple(weights.names), np.asarray(weights.coef), weights.bias, weights.version
             )
             self._rankers[weights.surface] = OnlineRanker.from_weights(start)
+            state = self.state.surfaces.setdefault(weights.surface, SurfaceState())
+            state.started_from, state.lists = weights.version, 0
+            state.from_ms = state.until_ms = None
         return [self._publish(surface, now_ms) for surface in sorted(self._rankers)]
 
-    def learn(self, judged: JudgedList) -> None:
-        """Takes in one final answer of the loop; one that cannot be learned from is counted."""
+    def learn(self, judged: JudgedList, known: float = 1.0) -> None:
+        """Takes in one answer of the loop at an age that is learned at; others are left alone.
+
+        `known` is the share of final positives that is known at its age. An answer that cannot
+        be learned from is counted.
+        """
         state = self.state
-        if state.frozen or not judged.features:
+        if state.frozen or not judged.features or judged.age not in ("final", self._age):
             return
         rows = np.asarray(judged.features, np.float32)
         usable = judged.feature_schema in ("", state.feature_schema or judged.feature_schema)
@@ -80,10 +103,21 @@ class OnlineLearning:
             state.skipped += 1
             return
         state.feature_schema = state.feature_schema or judged.feature_schema
+        weights = _row_weights(judged, len(rows))
+        early = judged.age != "final"
+        if early:
+            self._remember(judged)
+        elif self._age != "final":
+            weights *= _turned(judged.labels, state.early.pop(judged.prediction_id, []))
+            if not weights.any():
+                return
         ranker = self._rankers.get(judged.surface)
         if ranker is None:
             ranker = self._rankers[judged.surface] = OnlineRanker()
-        ranker.learn(rows, np.asarray(judged.labels, np.float64), _row_weights(judged, len(rows)))
+        labels = np.asarray(judged.labels, np.float64)
+        ranker.learn(rows, labels, weights, known if early else None)
+        if early or self._age == "final":
+            self._note(judged)
 
     def close(self, now_ms: int) -> list[Weights]:
         """Live weights that are due: six hours, or 5,000 rows, after the last ones."""
@@ -108,6 +142,24 @@ class OnlineLearning:
         for name, ranker in self._rankers.items():
             self.state.surfaces.setdefault(name, SurfaceState()).ranker = ranker.to_dict()
         return self.state
+
+    def _remember(self, judged: JudgedList) -> None:
+        """Keeps which rows were positive already; few are, and final ages take them out again."""
+        positive = [row for row, label in enumerate(judged.labels) if label > 0]
+        if positive:
+            self.state.early[judged.prediction_id] = positive
+            while len(self.state.early) > MOST_EARLY:
+                del self.state.early[next(iter(self.state.early))]
+
+    def _note(self, judged: JudgedList) -> None:
+        """Provenance: how many answers, and from when."""
+        state = self.state.surfaces.get(judged.surface)
+        if state is None:
+            state = self.state.surfaces[judged.surface] = SurfaceState()
+        at_ms = judged.served_at_ms
+        state.lists += 1
+        state.from_ms = at_ms if state.from_ms is None else min(state.from_ms, at_ms)
+        state.until_ms = at_ms if state.until_ms is None else max(state.until_ms, at_ms)
 
     def _due(self, surface: str, now_ms: int) -> bool:
         ranker, state = self._rankers[surface], self.state.surfaces.get(surface, SurfaceState())
@@ -144,10 +196,22 @@ class OnlineLearning:
             examples=int(ranker.progress.rows),
             log_loss=ranker.progress.log_loss,
             frozen=role == "control",
+            started_from=state.started_from,
+            lists=state.lists,
+            data_from_ms=state.from_ms,
+            data_until_ms=state.until_ms,
+            label_age=self._age,
         )
 
 
-def _row_weights(judged: JudgedList, n: int) -> np.ndarray[Any, np.dtype[np.float64]]:
+def _turned(labels: list[int], early: list[int]) -> Vector:
+    """1 for rows that turned positive since they were learned early, 0 for the others."""
+    turned = np.asarray(labels, np.float64) > 0
+    turned[early] = False
+    return turned.astype(np.float64)
+
+
+def _row_weights(judged: JudgedList, n: int) -> Vector:
     weights = np.ones(n)
     for i, propensity in enumerate(judged.propensities[:n]):
         if propensity < 1.0:

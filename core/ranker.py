@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from river import optim
 
+from core.delayed_feedback import negative_weights
 from core.features import FEATURE_NAMES
 from core.ranking import RankerWeights
 from core.weight_bounds import bounded as bounded
@@ -71,13 +72,27 @@ class OnlineRanker:
         ranker._weights["bias"] = float(weights.bias)
         return ranker
 
-    def learn(self, features: Matrix, labels: Vector, weights: Vector | None = None) -> None:
-        """Judges the rows of one request, shape (n, F), then takes one step on them."""
+    def learn(
+        self,
+        features: Matrix,
+        labels: Vector,
+        weights: Vector | None = None,
+        known: float | None = None,
+    ) -> None:
+        """Judges the rows of one request, shape (n, F), then takes one step on them.
+
+        `known` is the share of final positives known at the age of these labels, None when they are
+        final.
+        """
         if not len(labels):
             return
         row_weights = np.ones(len(labels)) if weights is None else weights
         rows = features.astype(np.float64)
         log_odds = rows @ self._coef() + self._weights["bias"]
+        if known is not None:
+            chances = 1 / (1 + np.exp(-np.clip(log_odds, -30, 30)))
+            negative = row_weights * negative_weights(chances, known)
+            row_weights = np.where(labels > 0, row_weights, negative)
         self._judge(log_odds, labels, row_weights)
         gradient = self._loss.gradient(labels, log_odds) * row_weights / len(labels)
         steps = np.concatenate([[gradient.sum()], gradient @ rows]).tolist()

@@ -40,6 +40,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     streams_memory_mb: int = 800
     # metrics
     metric_window_ms: int = DAY_MS
+    learning_age: typing.Literal["final", "1h", "5m"] = "final"
     # drift and retraining
     false_alarms_per_million: float = 1.0
     retrain_cooldown_ms: int = 14 * DAY_MS
@@ -77,6 +78,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def surface_names(self) -> tuple[str, ...]:
         """The surfaces that are measured and learned, in order."""
         return tuple(part for part in self.surfaces.split(",") if part)
+
+    @property
+    def learned_ages(self) -> frozenset[str]:
+        """The label ages at which answers carry what the online ranker learns from."""
+        return frozenset({"final", self.learning_age})
 
 
 def parse(environ: Mapping[str, str]) -> Settings:

@@ -157,6 +157,7 @@ class TaskStage:
         self._metrics.step(judged, verdict)
         self._watch.judged(judged)
         if not self._watch.leaves_out(judged):
+            self._learn(judged)
             self._believed(judged, None if verdict is None else verdict.hr10 > 0)
 
     def _believed(self, judged: JudgedList, hit: bool | None) -> None:
@@ -164,9 +165,6 @@ class TaskStage:
             self._decider.served(judged, hit)
         if judged.age != "final" or judged.policy not in _PAIRED:
             return
-        if judged.policy == LOOP and judged.arm in _LEARNED_ARMS:
-            self._policy.state.labels += 1
-            self._learning.learn(judged)
         if judged.policy == LOOP and judged.arm != "champion":
             return
         if judged.policy == LOOP and judged.model_version == self._decider.pointer.champion:
@@ -183,6 +181,12 @@ class TaskStage:
                 self._decider.answered(judged.surface, version, served_ms)
         if hit is not None:
             self._pair(judged, hit)
+
+    def _learn(self, judged: JudgedList) -> None:
+        if judged.policy == LOOP and judged.arm in _LEARNED_ARMS:
+            self._policy.state.labels += judged.age == "final"
+            known = self._metrics.cohorts.known(judged) if judged.features else 1.0
+            self._learning.learn(judged, known)
 
     def _pair(self, judged: JudgedList, hit: bool) -> None:
         half = Half(judged.model_version, hit, judged.degraded, judged.closed_at_ms)

@@ -75,9 +75,14 @@ def outcome_of(prediction: Prediction, verdict: Verdict, outcome_id: str = "") -
     )
 
 
-def judged_of(prediction: Prediction, verdict: Verdict, judged_id: str = "") -> JudgedList:
-    """The verdict for the task stage: topic `slots`; features at the final age of the loop's."""
-    learn = verdict.age == "final" and prediction.policy == LEARNED_POLICY
+def judged_of(
+    prediction: Prediction,
+    verdict: Verdict,
+    judged_id: str = "",
+    learned: frozenset[str] = frozenset({"final"}),
+) -> JudgedList:
+    """The verdict for the task stage: topic `slots`; features of the loop's at learned ages."""
+    learn = verdict.age in learned and prediction.policy == LEARNED_POLICY
     considered = prediction.considered if learn else []
     shown = prediction.slots
     judged = [*shown, *considered] if considered else shown

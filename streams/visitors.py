@@ -59,8 +59,7 @@ class VisitorStage:
         self._judged = JudgedBatches()
         self._unplaced = Unplaced(settings.task)
         self._said_ms: int | None = None
-        self._said_wall_ms = 0
-        self._wall_ms, self._live = 0, False
+        self._said_wall_ms, self._wall_ms, self._live = 0, 0, False
 
     def load(self, store: Store, partitions: list[int]) -> None:
         """Takes up the partitions as the store has them; others are let go."""
@@ -214,7 +213,8 @@ class VisitorStage:
         headers = self._cloud.of("outcome", identity)
         out = Out(part.number, self._outcomes, key, encode(outcome), part.number, headers)
         self._changes.outs.append(out)
-        self._judge(part.number, encode(judged_of(prediction, verdict, identity)))
+        judged = judged_of(prediction, verdict, identity, self._settings.learned_ages)
+        self._judge(part.number, encode(judged))
         self._counts[f'outcomes_total{{age="{verdict.age}"}}'] += 1
 
     def _judge(self, source: int, entry: bytes) -> None:
