@@ -69,8 +69,8 @@ DETECTORS: dict[str, Callable[[float], Observe]] = {
 
 
 def learner() -> Any:
-    """A Hoeffding tree that splits early; the same for every detector."""
-    return HoeffdingTreeClassifier(grace_period=50, delta=1e-4, tau=0.1)
+    """River's Hoeffding tree at its defaults; the same for every detector."""
+    return HoeffdingTreeClassifier()
 
 
 def watch(stream: str, seed: int, detector: str, budget: float) -> Run:
