@@ -27,6 +27,7 @@ COMMANDS: dict[str, str] = {
     "demo": "run the loop on a real shop's orders",
     "replay": "run a stored log through the loop",
     "models": "show, promote, roll back or pin model versions",
+    "alerts": "show open and past alerts",
     "train": "train a model version now",
     "drill": "put drift into a copy of live traffic and see what notices it",
     "dlq": "show refused records, or send them again",

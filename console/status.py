@@ -16,6 +16,7 @@ from rich.table import Table
 from adapters.clickhouse import connected
 from adapters.home import home_of
 from adapters.kafka import Follower
+from console.alerts import line_of, newest_alerts
 from console.lag import Lag, group_lags
 from console.reach import reach_clickhouse
 from core.settings import Settings, parse
@@ -48,7 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
             topic_prefix=state.topic_prefix,
         )
     well = _show_processes(console, state)
-    for show in (_show_kafka, _show_metric_age):
+    for show in (_show_kafka, _show_alerts, _show_metric_age):
         try:
             show(console, settings)
         except FeedbackError as error:
@@ -95,6 +96,10 @@ def _show_kafka(console: Console, settings: Settings) -> None:
         pinned = ", pinned" if pointer.pinned else ""
         champion = pointer.champion or "none"
         console.print(f"{pointer.task}: champion {champion}{challenger}{canary}{pinned}")
+
+
+def _show_alerts(console: Console, settings: Settings) -> None:
+    console.print(escape(line_of(newest_alerts(settings, _ANSWER_WITHIN_S))))
 
 
 def _show_metric_age(console: Console, settings: Settings) -> None:

@@ -34,6 +34,7 @@ class Ports:
     sink: int = 18092
     trainer: int = 18093
     shadow: int = 18094
+    notify: int = 18095
 
     @staticmethod
     def free() -> Ports:
@@ -57,6 +58,7 @@ PRODUCTS: tuple[Product, ...] = (
     Product("serving-1", ("serving",), lambda ports: ports.serving_1),
     Product("serving-2", ("serving",), lambda ports: ports.serving_2),
     Product("shadow", ("serving", "shadow"), lambda ports: ports.shadow),
+    Product("notify", ("streams", "notify"), lambda ports: ports.notify),
 )
 INFRASTRUCTURE = ("kafka", "clickhouse")
 # Eight processes share the machine: a numeric library that spins threads of its own slows them all.
@@ -101,11 +103,15 @@ def make_plan(
         "SHOPLOOP_ARTEFACTS": given.get("SHOPLOOP_ARTEFACTS") or (home / "artefacts").as_uri(),
         "SHOPLOOP_HOME": str(home),
     }
-    plan = Plan(
-        home, ports, {**given, **addresses}, NAMES if names is None else tuple(names), refetch
-    )
-    parse(plan.environ)
-    return plan
+    environ = {**given, **addresses}
+    chosen = _usual(parse(environ)) if names is None else tuple(names)
+    return Plan(home, ports, environ, chosen, refetch)
+
+
+def _usual(settings: Settings) -> tuple[str, ...]:
+    """Everything; the notifier only where somebody is to be notified."""
+    told = settings.alert_webhook or settings.alert_smtp
+    return tuple(name for name in NAMES if told or name != "notify")
 
 
 def stages(plan: Plan) -> list[Stage]:

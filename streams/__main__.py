@@ -1,4 +1,4 @@
-"""`python -m streams`: the stream worker, or with `sink` the copy of every topic into tables."""
+"""`python -m streams`: the worker, the `sink` into tables, and `notify`, which tells of alerts."""
 
 import argparse
 import os
@@ -22,14 +22,15 @@ def main(arguments: list[str] | None = None) -> int:
         "what",
         nargs="?",
         default="work",
-        choices=[*STAGES, "sink"],
+        choices=[*STAGES, "sink", "notify"],
         help="work: both stages (default); visitors: more of the first stage, to scale out; "
-        "tasks: the second alone, in one process only; sink: copy every topic into tables",
+        "tasks: the second alone, in one process only; sink: copy every topic into tables; "
+        "notify: post and mail alerts",
     )
     what = reader.parse_args(arguments).what
     try:
         settings = parse(os.environ)
-        log.set_up(settings.log_level, "sink" if what == "sink" else "streams")
+        log.set_up(settings.log_level, what if what in ("sink", "notify") else "streams")
         return _run(settings, what)
     except BadSettings as error:
         print(error, file=sys.stderr)
@@ -44,6 +45,11 @@ def _run(settings: Settings, what: str) -> int:
         from streams import sink
 
         sink.run(settings)
+        return 0
+    if what == "notify":
+        from streams import notify
+
+        notify.run(settings)
         return 0
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # nothing to finish before it runs
     kafka.ensure_topics(settings)
