@@ -14,7 +14,6 @@ from adapters.tables_columns import Column, columns_of
 from schemas import topics
 from schemas.topics import Topic
 
-SCHEMA_VERSION = 1
 PROGRESS = "_progress"
 SCHEMA = "_schema"
 
@@ -32,12 +31,23 @@ ORIGIN = (
 _BY_ORIGIN = ("_topic", "_partition", "_offset")
 
 
+# When ClickHouse took the row, by its own clock: rows are kept by it, never by event time, or a
+# replay of old events would be dropped as it is stored. `SELECT *` and inserts leave it out.
+STORED_AT = "`_stored_at` DateTime('UTC') MATERIALIZED now('UTC')"
+
+
 class Table(msgspec.Struct, frozen=True, kw_only=True):
-    """One table: its own columns (the origin columns follow them) and its order."""
+    """One table: its own columns (the origin columns follow them) and its order.
+
+    Rows are dropped `days` after they were stored, None for never. `sought` columns are ids that
+    rows are looked up by and that the order does not help with.
+    """
 
     name: str
     columns: tuple[Column, ...]
     order_by: tuple[str, ...]
+    days: int | None = None
+    sought: tuple[str, ...] = ()
 
     @property
     def all_columns(self) -> tuple[Column, ...]:
@@ -53,14 +63,27 @@ class Table(msgspec.Struct, frozen=True, kw_only=True):
         aliases = (column.alias_ddl() for column in self.columns)
         lines = [
             *(column.ddl() for column in self.all_columns),
+            STORED_AT,
             *(alias for alias in aliases if alias is not None),
             "INDEX by_offset _offset TYPE minmax GRANULARITY 1",
+            *(f"INDEX {index}" for index in self.lookups()),
         ]
         body = ",\n    ".join(lines)
+        kept = "" if self.days is None else f"TTL {self.kept()}\n"
         return (
             f"CREATE TABLE IF NOT EXISTS `{self.name}` (\n    {body}\n)\n"
             f"ENGINE = MergeTree ORDER BY ({', '.join(self.order_by)})\n"
-            "SETTINGS non_replicated_deduplication_window = 1000"
+            f"{kept}SETTINGS non_replicated_deduplication_window = 1000"
+        )
+
+    def kept(self) -> str:
+        """The moment a row may be dropped, as TTL wants it."""
+        return f"_stored_at + INTERVAL {self.days} DAY"
+
+    def lookups(self) -> tuple[str, ...]:
+        """An index for each id that rows are sought by, as ADD INDEX wants it."""
+        return tuple(
+            f"by_{name} {name} TYPE bloom_filter(0.01) GRANULARITY 1" for name in self.sought
         )
 
 
@@ -85,11 +108,13 @@ DEAD_LETTERS = Table(
         _RECORDED,
     ),
     order_by=_BY_ORIGIN,
+    days=topics.FACT_DAYS,
 )
 QUARANTINE = Table(
     name="quarantine",
     columns=(_word("reason"), _text("message"), _text("key"), _text("value"), _RECORDED),
     order_by=_BY_ORIGIN,
+    days=topics.FACT_DAYS,
 )
 _WATERMARK_COLUMNS = (
     Column("event_time_ms", "Int64", ("event_time_ms",), is_time=True),
@@ -97,7 +122,9 @@ _WATERMARK_COLUMNS = (
     _text("run_id"),
     Column("final", "Bool", ("final",)),
 )
-WATERMARKS = Table(name="watermarks", columns=_WATERMARK_COLUMNS, order_by=_BY_ORIGIN)
+WATERMARKS = Table(
+    name="watermarks", columns=_WATERMARK_COLUMNS, order_by=_BY_ORIGIN, days=topics.FACT_DAYS
+)
 
 _ORDER: dict[str, tuple[str, ...]] = {
     "events.valid": ("event_name", "event_time_ms", "visitor_id"),
@@ -116,11 +143,22 @@ _ORDER: dict[str, tuple[str, ...]] = {
     "erasures": ("visitor_id", "requested_at_ms"),
     "resent": ("letter", "sent_at_ms"),
 }
+_SOUGHT: dict[str, tuple[str, ...]] = {
+    "events.valid": ("visitor_id", "event_id", "prediction_id"),
+    "predictions": ("visitor_id", "request_id", "prediction_id"),
+    "outcomes": ("visitor_id", "request_id", "prediction_id"),
+}
 
 
 def _of_topic(topic: Topic) -> Table:
     name = "events" if topic.name == topics.EVENTS_VALID.name else topic.name
-    return Table(name=name, columns=columns_of(topic.record), order_by=_ORDER[topic.name])
+    return Table(
+        name=name,
+        columns=columns_of(topic.record),
+        order_by=_ORDER[topic.name],
+        days=topic.rows_days,
+        sought=_SOUGHT.get(topic.name, ()),
+    )
 
 
 OF_TOPIC: dict[str, Table] = {
@@ -144,6 +182,7 @@ ENGINE = ReplacingMergeTree(next_offset) ORDER BY (_topic, _topic_id, _partition
 SETTINGS non_replicated_deduplication_window = 1000"""
 SCHEMA_DDL = f"""CREATE TABLE IF NOT EXISTS `{SCHEMA}` (
     `version` UInt32,
+    `what` String,
     `applied_at` DateTime('UTC') DEFAULT now('UTC')
 )
 ENGINE = MergeTree ORDER BY version"""

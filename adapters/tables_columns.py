@@ -77,7 +77,9 @@ class Column(msgspec.Struct, frozen=True):
         if not self.is_time:
             return None
         short = self.name.removesuffix("_ms")
-        return f"`{short}` ALIAS fromUnixTimestamp64Milli(`{self.name}`, 'UTC')"
+        time = "DateTime64(3, 'UTC')"
+        kind = f"Nullable({time})" if self.type.startswith("Nullable") else time
+        return f"`{short}` {kind} ALIAS fromUnixTimestamp64Milli(`{self.name}`, 'UTC')"
 
 
 def columns_of(record: Any) -> tuple[Column, ...]:

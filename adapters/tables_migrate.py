@@ -1,25 +1,19 @@
-"""Brings a ClickHouse database to this code's tables: creates what is missing, adds new columns.
+"""Brings a ClickHouse database to this code's tables: makes what is missing, takes numbered steps.
 
 Never drops, never changes a type: a table that disagrees stops the process with a line that says
-where. Any process may run it, at any time, also two at once.
+where. Any process may run it, at any time, also two at once. `_schema` records every step.
 """
 
 from __future__ import annotations
 
 from adapters.clickhouse import ClickHouse
-from adapters.tables import (
-    PROGRESS_DDL,
-    SCHEMA,
-    SCHEMA_DDL,
-    SCHEMA_VERSION,
-    TABLES,
-    Table,
-)
+from adapters.tables import PROGRESS_DDL, SCHEMA, SCHEMA_DDL, TABLES, Table
+from adapters.tables_steps import SCHEMA_VERSION, STEPS, Step
 from schemas.errors import BadSettings
 
 
 def migrate(client: ClickHouse) -> None:
-    """Create the database, its tables and their new columns where missing.
+    """Create the database and its tables where missing, and take older ones to this version.
 
     Raises:
         BadSettings: the database was written by a newer version, or a column has another type.
@@ -27,10 +21,11 @@ def migrate(client: ClickHouse) -> None:
     """
     client.command(f"CREATE DATABASE IF NOT EXISTS `{client.database}`", in_database=False)
     client.command(SCHEMA_DDL)
-    applied = int(client.query_rows(f"SELECT max(version) FROM `{SCHEMA}`")[0][0] or 0)
-    if applied > SCHEMA_VERSION:
+    applied = {int(row[0]) for row in client.query_rows(f"SELECT version FROM `{SCHEMA}`")}
+    newest = max(applied, default=0)
+    if newest > SCHEMA_VERSION:
         raise BadSettings(
-            f"database {client.database}: its schema is version {applied}, "
+            f"database {client.database}: its schema is version {newest}, "
             f"this shoploop knows {SCHEMA_VERSION}: upgrade it"
         )
     client.command(PROGRESS_DDL)
@@ -40,8 +35,23 @@ def migrate(client: ClickHouse) -> None:
             _extend(client, table, there[table.name])
         else:
             client.command(table.ddl())
-    if applied < SCHEMA_VERSION:
-        client.command(f"INSERT INTO `{SCHEMA}` (version) VALUES ({SCHEMA_VERSION})")
+    older = [table for table in TABLES if table.name in there]
+    for step in STEPS:
+        if step.version not in applied:
+            _take(client, step, older)
+
+
+def _take(client: ClickHouse, step: Step, older: list[Table]) -> None:
+    """Run a step and record it: a process that ends in between leaves it to be run again."""
+    for table in older:
+        for statement in step.statements(table):
+            client.command(statement)
+    client.command(f"ALTER TABLE `{SCHEMA}` ADD COLUMN IF NOT EXISTS what String AFTER version")
+    client.command(
+        f"INSERT INTO `{SCHEMA}` (version, what) SELECT {{version:UInt32}}, {{what:String}} "
+        f"WHERE {{version:UInt32}} NOT IN (SELECT version FROM `{SCHEMA}`)",
+        {"version": step.version, "what": step.what},
+    )
 
 
 def _columns_there(client: ClickHouse) -> dict[str, dict[str, str]]:

@@ -9,11 +9,18 @@ from schemas import events, items, metrics, models, outcomes, predictions, resen
 DAY_MS = 86_400_000
 VISITOR_PARTITIONS = 2
 """A machine of two cores has no use for more; every transaction and barrier pays for each."""
+FACT_DAYS = 400
+"""How long rows of facts are kept: a year to compare with, and a month to do it in."""
 REFUSED_SUFFIX = ".dlq"
 
 
 class Topic(msgspec.Struct, frozen=True, kw_only=True):
-    """One topic: bare name, what keys it, the record it holds, and how Kafka keeps it."""
+    """One topic: bare name, what keys it, the record it holds, and how long it is kept.
+
+    Kafka keeps a record for `retention_ms` after its timestamp; ClickHouse keeps its row for
+    `rows_days` after storing it, None for ever. Rows are kept longer than records, so that the two
+    can be counted against each other; what a compacted topic says is never dropped.
+    """
 
     name: str
     key: str
@@ -21,6 +28,7 @@ class Topic(msgspec.Struct, frozen=True, kw_only=True):
     partitions: int = 1
     cleanup: str = "delete"
     retention_ms: int | None = None
+    rows_days: int | None = None
     refused_from: str | None = None
 
     def full_name(self, prefix: str = "shoploop.") -> str:
@@ -39,6 +47,7 @@ def _by_visitor(name: str, record: Any, days: int) -> Topic:
         record=record,
         partitions=VISITOR_PARTITIONS,
         retention_ms=days * DAY_MS,
+        rows_days=FACT_DAYS,
     )
 
 
@@ -54,7 +63,13 @@ SLOTS = Topic(
     record=outcomes.SlotRecord,
     retention_ms=3 * DAY_MS,  # one partition: the task stage has one owner
 )
-METRICS = Topic(name="metrics", key="task", record=metrics.Metric, retention_ms=90 * DAY_MS)
+METRICS = Topic(
+    name="metrics",
+    key="task",
+    record=metrics.Metric,
+    retention_ms=90 * DAY_MS,
+    rows_days=FACT_DAYS,
+)
 DRIFT = Topic(name="drift", key="task", record=metrics.DriftAlarm, retention_ms=365 * DAY_MS)
 RETRAIN = Topic(name="retrain", key="task", record=models.Retrain, retention_ms=365 * DAY_MS)
 MODELS = Topic(name="models", key="task", record=models.ModelPointer, cleanup="compact")
@@ -95,6 +110,7 @@ def refused(topic: Topic) -> Topic:
         key=topic.key,
         record=None,
         retention_ms=28 * DAY_MS,
+        rows_days=FACT_DAYS,
         refused_from=topic.name,
     )
 
