@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from console.lag import Lag
+from console.main import main
 from console.query import FORMATS, listed, rendered
 from console.saved import SAVED, declared, parameters, saved_queries, saved_query
 from console.status import lag_text, span
@@ -105,3 +106,12 @@ def test_given_parameters_stand_before_a_saved_querys_defaults() -> None:
     assert parameters(sql, ["age=1h=x"]) == {"age": "1h=x", "n": "5"}
     with pytest.raises(BadSettings, match="expected NAME=VALUE"):
         parameters(sql, ["age"])
+
+
+def test_a_saved_query_is_shown_whole_without_a_server(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["query", "--saved", "rates", "--show"]) == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith("-- Interaction, cart and purchase rates")
+    assert "FROM outcomes" in shown
+    assert main(["query", "--list", "--format", "csv"]) == 0
+    assert capsys.readouterr().out.startswith("name,question,parameters\n")
