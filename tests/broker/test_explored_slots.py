@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from record_samples import outcome, prediction
 
 from adapters.clickhouse import connected
@@ -12,7 +13,7 @@ from adapters.tables_migrate import migrate
 from schemas import topics
 from schemas.models import Retrain
 from schemas.predictions import Context, Slot
-from streams.sink_block import Batch, Origin, Row
+from streams.sink_block import Batch, Piece, Source
 from streams.sink_store import Store
 from trainer.reading import EXPLORED_DAYS, read_explored
 
@@ -66,15 +67,15 @@ def test_exploring_answers_come_once_with_their_final_outcome(unique_database: s
     batch = Batch({})
     for offset, (answer, followed) in enumerate(pairs):
         for topic, record in ((topics.PREDICTIONS, answer), (topics.OUTCOMES, followed)):
-            origin = Origin(topic.full_name(), "id", 0, offset)
-            batch.add(OF_TOPIC[topic.name], Row(record, origin, b"", b"", 0))
+            piece = Piece(Source(topic.full_name(), "id", 0), [record], np.array([offset]), ())
+            batch.add(OF_TOPIC[topic.name], piece)
     retrain = Retrain(
         retrain_id="r", task="recommend", state="accepted", kind="manual", reason="",
         event_time_ms=NOW_MS, data_until_ms=NOW_MS,
     )  # fmt: skip
     with connected(unique_database) as client:
         migrate(client)
-        Store(client).write(batch)
+        Store(client).write(batch.filled())
         found = read_explored(client, retrain)
     assert [(one.visitor_id, one.bought) for one in found] == [
         ("v4", False),
