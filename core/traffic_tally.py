@@ -114,6 +114,7 @@ def keeps_pace(visitor: Paced, at_ms: int, most: int) -> bool:
     """
     minute = at_ms // MINUTE_MS
     if minute != visitor.minute:
-        visitor.minute, visitor.in_minute = minute, 0
-    visitor.in_minute += 1
-    return visitor.in_minute < most
+        visitor.minute, visitor.in_minute = minute, 1
+        return most > 1
+    visitor.in_minute = count = visitor.in_minute + 1
+    return count < most

@@ -13,6 +13,7 @@ import pytest
 
 from local.child import Spec, free_ports
 from local.lock import HomeLock
+from local.processes import Ports, make_plan
 from local.runtime import embedded
 from local.state import HomeState, read_state, stop_left_behind, write_state
 from local.supervisor import Happened, Stage, Supervisor, backoff_s
@@ -199,3 +200,11 @@ def test_what_a_dead_supervisor_left_behind_is_stopped(bench: Bench) -> None:
     assert stop_left_behind(state) == ["orphan"]
     assert stop_left_behind(state) == []
     supervisor.stop()
+
+
+def test_the_notifier_runs_only_where_somebody_is_to_be_notified(tmp_path: Path) -> None:
+    silent = make_plan(tmp_path, Ports(), {})
+    told = make_plan(tmp_path, Ports(), {"SHOPLOOP_ALERT_WEBHOOK": "https://chat.example/hook"})
+    assert "notify" not in silent.names
+    assert set(told.names) - set(silent.names) == {"notify"}
+    assert make_plan(tmp_path, Ports(), {}, ["notify"]).names == ("notify",)

@@ -10,9 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.settings import Settings
+from core.task_stage import TaskStage
 from schemas import topics
 from schemas.codec import Decoder, encode
 from schemas.events import EventItem, EventWatermark, ItemViewed
+from schemas.metrics import Alert
 from schemas.outcomes import JudgedBatch, TrafficSeen
 from schemas.watermarks import Watermark
 from streams.store import Store
@@ -101,15 +103,16 @@ def hours_of(said: list[TrafficSeen]) -> list[tuple[int, object]]:
     return [(seen.partition, hour) for seen in said for hour in seen.hours]
 
 
+def view(event_id: str, at_ms: int, visitor_id: str) -> ItemViewed:
+    items = [EventItem(item_id="i")]
+    return ItemViewed(event_id=event_id, event_time_ms=at_ms, visitor_id=visitor_id, items=items)
+
+
 def test_a_visitor_who_is_too_fast_is_named_once_a_minute(tmp_path: Path) -> None:
     records: list[Input] = []
     for number in range(400):
-        event = ItemViewed(
-            event_id=f"e{number}",
-            event_time_ms=HOUR_MS + number * 150,
-            visitor_id="fast" if number % 4 else f"v{number}",
-            items=[EventItem(item_id="i")],
-        )
+        visitor_id = "fast" if number % 4 else f"v{number}"
+        event = view(f"e{number}", HOUR_MS + number * 150, visitor_id)
         records.append(Input(EVENTS, 0, number, encode(event)))
     mark = EventWatermark(event_time_ms=2 * HOUR_MS, barrier=1, run_id="run")
     records.append(Input(EVENTS, 0, 400, encode(mark)))
@@ -119,4 +122,24 @@ def test_a_visitor_who_is_too_fast_is_named_once_a_minute(tmp_path: Path) -> Non
     (seen,) = traffic_of(stage_of(store, burst_events=200).step(records, 0, live=False).outs)
     assert seen.bursts == {"fast": 300}
     assert [(hour.hour, hour.events) for hour in seen.hours] == [(1, 400)]
+    store.close()
+
+
+def test_a_burst_in_the_visitor_stage_is_an_alert_of_the_task_stage(tmp_path: Path) -> None:
+    changed = msgspec.structs.replace(Settings(), burst_events=50)
+    store, tasks = Store(tmp_path / "s"), TaskStage(changed)
+    records = [
+        Input(EVENTS, 0, number, encode(view(f"e{number}", HOUR_MS + number * 100, "fast")))
+        for number in range(60)
+    ]
+    until_ms = HOUR_MS + MINUTE_MS
+    mark = EventWatermark(event_time_ms=until_ms, barrier=1, run_id="run")
+    mark_too = Watermark(event_time_ms=until_ms, barrier=1, run_id="run")
+    records.append(Input(EVENTS, 0, 60, encode(mark)))
+    records.append(Input(PREDICTIONS, 0, 0, encode(mark_too)))
+    for seen in traffic_of(stage_of(store, burst_events=50).step(records, 0, live=False).outs):
+        tasks.step(seen)
+    outputs = tasks.close(until_ms, 0)
+    (alert,) = [each for _, _, each in outputs.records if isinstance(each, Alert)]
+    assert (alert.name, alert.state, alert.evidence["events_a_minute"]) == ("burst", "raised", 60.0)
     store.close()
