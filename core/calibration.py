@@ -40,6 +40,14 @@ class Calibration(msgspec.Struct):
         self.seen[place] += 1
         self.came_true[place] += happened
 
+    def add_all(self, places: Sequence[int], labels: Sequence[int]) -> None:
+        """Counts one outcome in each bin, positive where its label is."""
+        seen, came_true = self.seen, self.came_true
+        for place, label in zip(places, labels, strict=False):
+            seen[place] += 1
+            if label > 0:
+                came_true[place] += 1
+
     def refit(self) -> None:
         """Makes the table from the counts, then fades them; leaves it when there are none.
 

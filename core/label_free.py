@@ -33,8 +33,7 @@ class HitExpectation(msgspec.Struct):
         chance = self._independent(places)
         if chance is not None:
             self.lists.add(self.lists.place(chance), hit)
-        for place, label in zip(places, labels, strict=False):
-            self.slots.add(place, label > 0)
+        self.slots.add_all(places, labels)
         self.learned += 1
         if self.learned % REFIT_LISTS == 0:
             self.slots.refit()

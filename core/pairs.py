@@ -74,9 +74,19 @@ class Requests(msgspec.Struct):
         return met
 
     def forget(self, now_ms: int) -> None:
-        """Drops what has waited too long."""
-        self.waiting = {
-            key: halves
-            for key, halves in self.waiting.items()
-            if max(half.closed_ms for half in halves.values()) > now_ms - _KEPT_MS
-        }
+        """Drops what has waited too long, oldest first; it looks no further than the first to stay.
+
+        >>> requests = Requests()
+        >>> _ = requests.meet("a", "loop", Half("v1", True, False, 0))
+        >>> _ = requests.meet("b", "loop", Half("v1", True, False, _KEPT_MS))
+        >>> requests.forget(_KEPT_MS)
+        >>> list(requests.waiting)
+        ['b']
+        """
+        gone = []
+        for key, halves in self.waiting.items():
+            if max(half.closed_ms for half in halves.values()) > now_ms - _KEPT_MS:
+                break
+            gone.append(key)
+        for key in gone:
+            del self.waiting[key]

@@ -61,11 +61,11 @@ class JudgedList(
     """One judged answer for the task stage, its slots as columns (internal topic `slots`).
 
     `labels[i]` is 1 when item i was bought (or otherwise positive) within the window. At the final
-    age of a served answer `features` holds a row per item of `item_ids` and then one per item of
-    `considered`, whose labels follow in `labels` in the same order: len(labels) ==
-    len(item_ids) + len(considered) == len(features) where features are present. `by_token` and
-    `by_window` count credited slots by how they were; a classifier's answer carries the class it
-    said and, once known, the true one.
+    age of a served answer (and at the one learned at) `features` holds a row per item of `item_ids`
+    and then one per item of `considered`, whose labels follow in `labels` in the same order:
+    len(labels) == len(item_ids) + len(considered) == len(features) where features are present.
+    `by_token` and `by_window` count credited slots by how they were; a classifier's answer carries
+    the class it said and, once known, the true one.
     """
 
     judged_id: Id
