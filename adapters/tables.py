@@ -35,12 +35,16 @@ _BY_ORIGIN = ("_topic", "_partition", "_offset")
 # replay of old events would be dropped as it is stored. `SELECT *` and inserts leave it out.
 STORED_AT = "`_stored_at` DateTime('UTC') MATERIALIZED now('UTC')"
 
+# Without it a table that has a projection refuses DELETE.
+REBUILT = "lightweight_mutation_projection_mode = 'rebuild'"
+
 
 class Table(msgspec.Struct, frozen=True, kw_only=True):
     """One table: its own columns (the origin columns follow them) and its order.
 
     Rows are dropped `days` after they were stored, None for never. `sought` columns are ids that
-    rows are looked up by and that the order does not help with.
+    rows are looked up by and that the order does not help with. `counted` is a projection, kept
+    with each part and as exact as its rows: how many there are, by something coarser.
     """
 
     name: str
@@ -48,6 +52,7 @@ class Table(msgspec.Struct, frozen=True, kw_only=True):
     order_by: tuple[str, ...]
     days: int | None = None
     sought: tuple[str, ...] = ()
+    counted: str | None = None
 
     @property
     def all_columns(self) -> tuple[Column, ...]:
@@ -67,13 +72,15 @@ class Table(msgspec.Struct, frozen=True, kw_only=True):
             *(alias for alias in aliases if alias is not None),
             "INDEX by_offset _offset TYPE minmax GRANULARITY 1",
             *(f"INDEX {index}" for index in self.lookups()),
+            *([] if self.counted is None else [f"PROJECTION {self.counted}"]),
         ]
         body = ",\n    ".join(lines)
         kept = "" if self.days is None else f"TTL {self.kept()}\n"
+        rebuilt = "" if self.counted is None else f", {REBUILT}"
         return (
             f"CREATE TABLE IF NOT EXISTS `{self.name}` (\n    {body}\n)\n"
             f"ENGINE = MergeTree ORDER BY ({', '.join(self.order_by)})\n"
-            f"{kept}SETTINGS non_replicated_deduplication_window = 1000"
+            f"{kept}SETTINGS non_replicated_deduplication_window = 1000{rebuilt}"
         )
 
     def kept(self) -> str:
@@ -148,6 +155,10 @@ _SOUGHT: dict[str, tuple[str, ...]] = {
     "predictions": ("visitor_id", "request_id", "prediction_id"),
     "outcomes": ("visitor_id", "request_id", "prediction_id"),
 }
+_DAY = "toDate(fromUnixTimestamp64Milli(event_time_ms, 'UTC'))"
+_COUNTED = {
+    "events.valid": f"by_day (SELECT event_name, {_DAY}, count() GROUP BY event_name, {_DAY})",
+}
 
 
 def _of_topic(topic: Topic) -> Table:
@@ -158,6 +169,7 @@ def _of_topic(topic: Topic) -> Table:
         order_by=_ORDER[topic.name],
         days=topic.rows_days,
         sought=_SOUGHT.get(topic.name, ()),
+        counted=_COUNTED.get(topic.name),
     )
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from adapters.tables import STORED_AT, Table
+from adapters.tables import REBUILT, STORED_AT, Table
 
 
 class Step(msgspec.Struct, frozen=True):
@@ -43,9 +43,19 @@ def _sought(table: Table) -> Sequence[str]:
     ]
 
 
+def _counted(table: Table) -> Sequence[str]:
+    if table.counted is None:
+        return ()
+    return (
+        f"ALTER TABLE `{table.name}` MODIFY SETTING {REBUILT}",
+        f"ALTER TABLE `{table.name}` ADD PROJECTION IF NOT EXISTS {table.counted}",
+    )
+
+
 STEPS: tuple[Step, ...] = (
     Step(1, "a table for every topic", _as_made),
     Step(2, "the time a row was stored, and for how long rows are kept", _kept),
     Step(3, "indexes for looking rows up by id", _sought),
+    Step(4, "counts of events by name and day", _counted),
 )
 SCHEMA_VERSION = STEPS[-1].version

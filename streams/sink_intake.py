@@ -39,7 +39,7 @@ class TopicIntake:
         """The records of some messages of one partition, by table; `offsets` are theirs."""
         source = Source(self._full_name, self._topic_id, partition)
         values = list(map(type(messages[0]).value, messages))
-        size = sum(len(value) for value in values if value)
+        size = sum(map(len, filter(None, values)))
         if self._decode is None:
             letters = [self._dead_letter(message) for message in messages]
             return [(self._table, Piece(source, letters, offsets, messages, size))]

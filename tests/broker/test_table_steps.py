@@ -18,6 +18,7 @@ from adapters.tables import OF_TOPIC, SUNK, TABLES
 from adapters.tables_migrate import migrate
 from adapters.tables_progress import sunk_offsets
 from adapters.tables_steps import STEPS
+from console.query import saved_query
 from schemas import topics
 from schemas.codec import encode
 from schemas.topics import DAY_MS
@@ -57,6 +58,11 @@ def shape(client: ClickHouse) -> list[tuple[object, ...]]:
         ),
         *client.query_rows(
             "SELECT table, name, expr, type FROM system.data_skipping_indices "
+            "WHERE database = {database:String} ORDER BY ALL",
+            named,
+        ),
+        *client.query_rows(
+            "SELECT table, name, type, query FROM system.projections "
             "WHERE database = {database:String} ORDER BY ALL",
             named,
         ),
@@ -180,3 +186,23 @@ def test_rows_are_looked_up_by_id_through_an_index(unique_database: str, name: s
             assert client.query_rows(query) == [(1,)]
             said = " ".join(row[0] for row in client.query_rows(f"EXPLAIN indexes = 1 {query}"))
             assert f"Name: by_{column}" in said
+
+
+def test_counts_by_day_come_from_the_projection_and_follow_deletions(unique_database: str) -> None:
+    query = saved_query("events_daily")
+    with connected(unique_database) as client:
+        migrate(client)
+        client.command(
+            "INSERT INTO events (event_name, event_id, event_time_ms) SELECT 'purchase', "
+            "toString(number), 1300000000000 + number * 1000 FROM numbers(100000)"
+        )
+        said = " ".join(row[0] for row in client.query_rows(f"EXPLAIN {query}"))
+        assert "by_day" in said
+        plain = f"{query} SETTINGS optimize_use_projections = 0"
+        counts = client.query_rows(query)
+        assert counts == client.query_rows(plain)
+        assert sum(count for _, _, count in counts) == 100_000
+        client.command("DELETE FROM events WHERE event_id < '5'")
+        left = client.query_rows(query)
+        assert left == client.query_rows(plain)
+        assert 0 < sum(count for _, _, count in left) < 100_000
