@@ -18,18 +18,17 @@ from bench.streams_speed import JoinTopics, Sizes, say
 from core.settings import Settings
 
 PARTS = (
-    "decode",
-    "keyed",
-    "join",
-    "faust",
-    "quix",
-    "bytewax",
-    "sink",
-    "kills",
-    "rss",
-    "slot",
-    "auc",
+    *("decode", "keyed", "join", "faust", "quix", "bytewax"),
+    *("sink", "kills", "delay", "rss", "slot", "auc"),
 )
+
+KEYS = (
+    *("decode_count_ev_s", "keyed_ev_s", "join_ev_s", "faust_loop_ev_s", "quix", "bytewax"),
+    *("sink_rows_s", "kills", "lost", "duplicated", "metrics_equal"),
+    *("metric_delay_ms_p99", "metric_delay_clickhouse_ms_p99"),
+    *("worker_rss_mb", "slot_us", "auc_abs_err"),
+)
+"""What the last line always has; null for what was not run or failed."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -172,7 +171,7 @@ class Bench:
 def run(arguments: argparse.Namespace) -> int:
     """Runs the parts in order; 1 when one of them failed."""
     wanted = [name for name in PARTS if name in arguments.only.split(",")]
-    result: dict[str, Any] = {}
+    result: dict[str, Any] = dict.fromkeys(KEYS)
     failed = False
     with ExitStack() as stack:
         bench = Bench(arguments, stack)
