@@ -38,7 +38,7 @@ RATE = 40
 _WINDOW_MS = 10_000
 _CLICK_AFTER_S = (0.3, 1.5)
 _WARM_S = 3.0
-_SETTLE_S = 4.0
+_SETTLE_S = 8.0
 _LIVE_AGE, _LABEL_AGE = "now", "final"
 _SQL = (
     "SELECT model_version, max(toUInt64(round(value * n))) FROM metrics "
