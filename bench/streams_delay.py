@@ -210,7 +210,7 @@ def _read_rows(
 def _ask_tables(settings: Settings, stop: threading.Event) -> dict[str, Growth]:
     found: dict[str, Growth] = {}
     with connected(settings.clickhouse) as client:
-        while not stop.wait(0.03):
+        while not stop.wait(0.1):
             for version, clicked in client.query_rows(_SQL):
                 found.setdefault(str(version), Growth()).saw(int(clicked), time.time())
     return found
