@@ -1,6 +1,6 @@
 """The ClickHouse sink: every topic's records as rows, each exactly once, whatever kills it.
 
-Every second, every some ten thousand rows, or when nothing more comes, it stores one insert per
+Every second or sooner, every some ten thousand rows, or when nothing more comes, it stores one insert per
 table, then the positions, and reads on from there after a crash; rows that were stored before their
 positions are told by their offsets. While one batch is stored the next is read. Run by
 `python -m streams sink`.
@@ -40,6 +40,9 @@ MAX_AGE_S = 1.0
 # Storing takes at most this share of the time: under load fewer inserts, each of more rows.
 STORING_SHARE = 1 / 6
 LONGEST_AGE_S = 3.0
+# A trickle costs little however often it is stored, and is what somebody watches live.
+TRICKLE_ROWS_S = 1_000
+TRICKLE_AGE_S = 0.3
 # Longer than a read and a fetch wait: shorter, and rows on their way look like none.
 QUIET_S = 0.15
 HEARTBEAT_S = 2.0
@@ -126,8 +129,9 @@ class Sink:
         self.settle()
         self._writer.start(flush)
         self._stored.update(safe)
+        rows_s = self._batch.rows / max(began_s - self._flushed_s, 1e-3)
         self._empty()
-        self._wait_s = _wait_s(made_s + self._writer.took_s)
+        self._wait_s = _wait_s(made_s + self._writer.took_s, rows_s)
         if remade:
             self.settle()
             self._feed.restart()
@@ -174,7 +178,10 @@ def progress_of(sink: Sink) -> Progress:
     )
 
 
-def _wait_s(took_s: float) -> float:
+def _wait_s(took_s: float, rows_s: float) -> float:
+    """How long rows are gathered, after a flush that took so long of so many rows a second."""
+    if rows_s < TRICKLE_ROWS_S:
+        return TRICKLE_AGE_S
     return min(max(MAX_AGE_S, took_s / STORING_SHARE), LONGEST_AGE_S)
 
 
