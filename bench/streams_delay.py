@@ -32,6 +32,7 @@ from schemas.events import EventItem, ItemSelected, ItemViewed
 from schemas.metrics import Metric
 from schemas.outcomes import Outcome
 from schemas.predictions import Prediction, Slot
+from schemas.watermarks import Progress
 
 RATE = 40
 """Answers a second; half of them are clicked, each is followed by two views of other items."""
@@ -39,6 +40,7 @@ _WINDOW_MS = 10_000
 _CLICK_AFTER_S = (0.3, 1.5)
 _WARM_S = 3.0
 _SETTLE_S = 8.0
+_PROCESSES = {"streams.visitors", "streams.tasks", "sink"}
 _LIVE_AGE, _LABEL_AGE = "now", "final"
 _SQL = (
     "SELECT model_version, max(toUInt64(round(value * n))) FROM metrics "
@@ -151,13 +153,20 @@ def metric_delay(ground: Ground, seconds: float) -> dict[str, Any]:
         process(["-m", "streams", "sink"], environ, logs / "sink.log") as sink,
         process(["-m", "streams"], environ, logs / "worker.log") as worker,
     ):
-        if not wait_for(lambda: len(read_all(settings, topics.PROGRESS)) > 3, worker, 60):
-            raise RuntimeError("the worker did not get ready")
+        if not wait_for(lambda: _all_ready(settings), worker, 60):
+            raise RuntimeError("worker and sink did not get ready")
         time.sleep(_WARM_S)
         found = _observed(settings, seconds)
         if worker.poll() is not None or sink.poll() is not None:
             raise RuntimeError("a process ended by itself")
     return found
+
+
+def _all_ready(settings: Settings) -> bool:
+    """Whether both stages and the sink have said that they are."""
+    decode = msgspec.json.Decoder(Progress).decode
+    said = (decode(message.value() or b"") for message in read_all(settings, topics.PROGRESS))
+    return {each.process for each in said if each.ready} >= _PROCESSES
 
 
 def _observed(settings: Settings, seconds: float) -> dict[str, Any]:

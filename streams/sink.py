@@ -1,8 +1,8 @@
 """The ClickHouse sink: every topic's records as rows, each exactly once, whatever kills it.
 
-Every second or sooner, every some ten thousand rows, or when nothing more comes, it stores one insert per
-table, then the positions, and reads on from there after a crash; rows that were stored before their
-positions are told by their offsets. While one batch is stored the next is read. Run by
+Every second or sooner, every some ten thousand rows, or when nothing more comes, it stores one
+insert per table, then the positions, and reads on from there after a crash; rows that were stored
+before their positions are told by their offsets. While one batch is stored the next is read. Run by
 `python -m streams sink`.
 """
 
