@@ -135,6 +135,7 @@ WATERMARKS = Table(
 
 _ORDER: dict[str, tuple[str, ...]] = {
     "events.valid": ("event_name", "event_time_ms", "visitor_id"),
+    "identities": ("visitor_id", "event_time_ms"),
     "items": ("item_id", "updated_at_ms"),
     "requests": ("visitor_id", "request_id"),
     "predictions": ("surface", "policy", "served_at_ms", "visitor_id"),

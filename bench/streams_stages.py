@@ -17,7 +17,7 @@ from typing import Any
 
 import msgspec
 
-from core import intake
+from core.event_rules import check, limits_of
 from core.settings import Settings, parse
 from schemas import topics
 from schemas.codec import Decoder
@@ -40,7 +40,7 @@ class DecodeStage:
 
     def __init__(self, settings: Settings, short: str, expect: int, report: Path) -> None:
         self.process = self.short = short
-        self._tolerance_ms = settings.future_tolerance_ms
+        self._limits = limits_of(settings)
         self._decode = Decoder(topics.EVENTS.record)
         self._expect = expect
         self._report = report
@@ -84,12 +84,11 @@ class DecodeStage:
         return {f'events_total{{name="{name}"}}': float(n) for name, n in self.counts.items()}
 
     def _work(self, records: list[Record], wall_ms: int) -> None:
-        decode, counts, tolerance_ms = self._decode, self.counts, self._tolerance_ms
-        check = intake.check
+        decode, counts, limits = self._decode, self.counts, self._limits
         for record in records:
             try:
                 event = decode(record.value())
-                check(event, wall_ms, tolerance_ms)
+                check(event, wall_ms, limits)
             except InvalidEvent as error:
                 counts[error.reason] += 1
                 continue
@@ -135,12 +134,12 @@ class KeyedStage(DecodeStage):
         return len(self._touched)
 
     def _work(self, records: list[Record], wall_ms: int) -> None:
-        decode, counts, tolerance_ms = self._decode, self.counts, self._tolerance_ms
-        check, touched = intake.check, self._touched
+        decode, counts, limits = self._decode, self.counts, self._limits
+        touched = self._touched
         for record in records:
             try:
                 event = decode(record.value())
-                check(event, wall_ms, tolerance_ms)
+                check(event, wall_ms, limits)
             except InvalidEvent as error:
                 counts[error.reason] += 1
                 continue

@@ -76,6 +76,7 @@ def verdict_of(
         age=age,
         version=version,
         closed_at_ms=closed_at_ms,
+        learns=visitor.learns,
     )
 
 

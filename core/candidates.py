@@ -124,7 +124,7 @@ def gather_each(ground: Ground, sequences: Sequence[SequenceScores | None]) -> l
 def visitor_of(state: ShopState, ask: Ask) -> VisitorHistory:
     """The history a request is answered from: its own override, the visitor's, or an empty one."""
     if ask.history is None:
-        return state.visitors.get(ask.visitor_id) or VisitorHistory()
+        return state.visitor(ask.visitor_id) or VisitorHistory()
     visitor = VisitorHistory()
     counts = Counter(item for item in ask.history if item in state.catalogue.row_of)
     rows = state.catalogue.rows(list(counts))

@@ -1,16 +1,19 @@
-"""What may pass from `events` to `events.valid`: rules over more than one field, and repeats.
+"""Reasons of refusals in stable words, and which events and orders have come before.
 
-Types and ranges are the schemas' (decoding checks them); this turns their messages into stable
-reasons. Knows no topic and no clock: the current time is an argument.
+Types and ranges are the schemas' (decoding checks them); rules over more than one field are in
+`core/event_rules.py`, what an event looks like afterwards in `core/intake_rules.py`.
 """
 
 import re
 from collections.abc import Iterable, Iterator
+from zlib import adler32
 
 from schemas.errors import InvalidEvent
-from schemas.events import EventRecord, EventWatermark, FeedbackGiven, ShopEvent
+from schemas.events import PurchaseMade, ShopEvent
 
 MOST_REMEMBERED = 2_000_000
+_SUM_BITS = 32
+_SUM_MASK = (1 << _SUM_BITS) - 1
 _PATH = re.compile(r"at `\$\.?(?P<path>[^`]*)`")
 _MISSING = re.compile(r"missing required field `(?P<field>[^`]+)`")
 _INDEX = re.compile(r"\[[^\]]*\]")
@@ -43,40 +46,16 @@ def _words(path: str) -> str:
     return _NOT_WORD.sub("_", _INDEX.sub("", path).lower()).strip("_")
 
 
-def check(event: EventRecord, now_ms: int | None, tolerance_ms: int) -> None:
-    """Returns when the event may pass.
-
-    Args:
-        event: what decoding gave; watermarks always pass.
-        now_ms: wall time, None in barrier time where events come from the past or any time.
-        tolerance_ms: how far ahead of `now_ms` an event may be.
-
-    Raises:
-        InvalidEvent: missing_prediction_id (feedback without the answer it judges), future.
-
-    >>> from schemas.events import FeedbackGiven
-    >>> verdict = FeedbackGiven(event_id="e", event_time_ms=1, visitor_id="v", verdict=1.0)
-    >>> check(verdict, None, 0)
-    Traceback (most recent call last):
-        ...
-    schemas.errors.InvalidEvent: feedback names no prediction_id
-    """
-    if isinstance(event, EventWatermark):
-        return
-    if isinstance(event, FeedbackGiven) and event.prediction_id is None:
-        raise InvalidEvent("missing_prediction_id", "feedback names no prediction_id")
-    if now_ms is not None and event.event_time_ms > now_ms + tolerance_ms:
-        ahead = event.event_time_ms - now_ms
-        raise InvalidEvent("future", f"event_time_ms is {ahead} ms ahead, at most {tolerance_ms}")
-
-
 class Remembered:
-    """The event ids of a window of event time, in order of arrival: a repeat is told by its id.
+    """The ids of a window of event time, in order of arrival: a repeat is told by its id.
+
+    Beside each id stand its event time and a checksum of its bytes: a repeated id with other
+    content is a conflict, which is counted; the first one stands.
 
     Args:
         window_ms: how long an id is remembered, against the newest event time seen.
         most: how many ids are remembered at most; the oldest go first.
-        known: (event_id, event_time_ms) to begin with, oldest first.
+        known: (id, event_time_ms) to begin with, oldest first; their content is not known.
     """
 
     def __init__(
@@ -84,42 +63,63 @@ class Remembered:
     ) -> None:
         self._window_ms = window_ms
         self._most = most
-        self._ids: dict[str, int] = dict(known)
-        self.newest_ms = max(self._ids.values(), default=0)
+        # One number per id instead of a pair: there are millions.
+        self._ids: dict[str, int] = {name: at_ms << _SUM_BITS for name, at_ms in known}
+        self.newest_ms = max(self._ids.values(), default=0) >> _SUM_BITS
+        self.conflicts = 0
 
     def __len__(self) -> int:
         return len(self._ids)
 
-    def is_new(self, event: ShopEvent) -> bool:
+    def is_new(self, event: ShopEvent, value: bytes = b"") -> bool:
         """Remembers the event and says whether its id was unknown.
 
         >>> from schemas.events import Searched
         >>> search = Searched(event_id="e", event_time_ms=1, visitor_id="v", query="mug")
         >>> seen = Remembered(1_000)
-        >>> seen.is_new(search), seen.is_new(search)
-        (True, False)
+        >>> seen.is_new(search, b"mug"), seen.is_new(search, b"mug"), seen.conflicts
+        (True, False, 0)
+        >>> seen.is_new(search, b"cup"), seen.conflicts
+        (False, 1)
         """
-        event_id, at_ms = event.event_id, event.event_time_ms
-        if event_id in self._ids:
+        return self._add(event.event_id, event.event_time_ms, adler32(value) if value else 0)
+
+    def is_new_order(self, order: PurchaseMade) -> bool:
+        """Remembers the visitor's transaction and says whether it was unknown."""
+        return self._add(order_key(order), order.event_time_ms, 0)
+
+    def newest_first(self) -> Iterator[tuple[str, int]]:
+        """(id, event_time_ms) from the last one remembered back."""
+        return ((name, moment >> _SUM_BITS) for name, moment in reversed(self._ids.items()))
+
+    def forget(self) -> list[str]:
+        """Drops what has left the window (or is too much), oldest first; returns the ids."""
+        horizon = (self.newest_ms - self._window_ms) << _SUM_BITS
+        surplus = len(self._ids) - self._most
+        gone: list[str] = []
+        for name, moment in self._ids.items():
+            if moment >= horizon and surplus <= len(gone):
+                break
+            gone.append(name)
+        for name in gone:
+            del self._ids[name]
+        return gone
+
+    def _add(self, name: str, at_ms: int, checksum: int) -> bool:
+        moment = at_ms << _SUM_BITS | checksum
+        if name in self._ids:
+            before = self._ids[name]
+            same_time = before >> _SUM_BITS == at_ms
+            known = checksum and before & _SUM_MASK
+            if before != moment and (known or not same_time):
+                self.conflicts += 1
             return False
-        self._ids[event_id] = at_ms
+        self._ids[name] = moment
         if at_ms > self.newest_ms:
             self.newest_ms = at_ms
         return True
 
-    def newest_first(self) -> Iterator[tuple[str, int]]:
-        """(event_id, event_time_ms) from the last one remembered back."""
-        return reversed(self._ids.items())
 
-    def forget(self) -> list[str]:
-        """Drops what has left the window (or is too much), oldest first; returns the ids."""
-        horizon = self.newest_ms - self._window_ms
-        surplus = len(self._ids) - self._most
-        gone: list[str] = []
-        for event_id, at_ms in self._ids.items():
-            if at_ms >= horizon and surplus <= len(gone):
-                break
-            gone.append(event_id)
-        for event_id in gone:
-            del self._ids[event_id]
-        return gone
+def order_key(order: PurchaseMade) -> str:
+    """What tells an order: its visitor and the shop's number for it."""
+    return f"{order.visitor_id}/{order.transaction_id}"

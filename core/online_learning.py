@@ -92,7 +92,7 @@ class OnlineLearning:
         """Takes in one answer of the loop at an age that is learned at; others are left alone.
 
         `known` is the share of final positives that is known at its age. An answer that cannot
-        be learned from is counted.
+        be learned from is counted; one without features is not meant to be: its shopper refused.
         """
         state = self.state
         if state.frozen or not judged.features or judged.age not in ("final", self._age):

@@ -38,6 +38,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     duplicate_window_ms: int = DAY_MS
     future_tolerance_ms: int = 5 * 60_000
     streams_memory_mb: int = 800
+    # intake
+    late_horizon_ms: int = 0
+    currency: str = ""
+    pepper_file: str = ""
+    phone_region: str = ""
     # metrics
     metric_window_ms: int = DAY_MS
     learning_age: typing.Literal["final", "1h", "5m"] = "final"

@@ -36,6 +36,7 @@ class ShopState:
         self.seen_ms = 0
         self.catalogue = Catalogue()
         self.visitors: dict[str, VisitorHistory] = {}
+        self.owners: dict[str, str] = {}  # an id that is another name for that one
         self.popularity = DayPopularity(self.catalogue.capacity)
         self.cooccurrence = Cooccurrence(max_cooccurrence_items)
         self.slot_of: NDArray[np.int64] = np.full(self.catalogue.capacity, -1, np.int64)
@@ -50,9 +51,10 @@ class ShopState:
             return
         rows = self.catalogue.rows(list(dict.fromkeys(item_ids)))
         self._make_room()
-        visitor = self.visitors.get(visitor_id)
+        owner = self.owner(visitor_id)
+        visitor = self.visitors.get(owner)
         if visitor is None:
-            visitor = self.visitors[visitor_id] = VisitorHistory()
+            visitor = self.visitors[owner] = VisitorHistory()
         is_purchase = kind == "purchase"
         earlier = visitor.add(rows, weight, is_purchase, at_ms)
         if is_purchase:
@@ -72,14 +74,44 @@ class ShopState:
 
     def history(self, visitor_id: str, limit: int = 50) -> list[str]:
         """The visitor's newest interactions as item ids, newest last."""
-        visitor = self.visitors.get(visitor_id)
+        visitor = self.visitor(visitor_id)
         if visitor is None:
             return []
         return [self.catalogue.item_ids[row] for row in visitor.recent[-limit:]]
 
     def knows(self, visitor_id: str) -> bool:
         """Whether this visitor has interacted with anything."""
-        return visitor_id in self.visitors
+        return self.owner(visitor_id) in self.visitors
+
+    def visitor(self, visitor_id: str) -> VisitorHistory | None:
+        """The history that this id leads to."""
+        return self.visitors.get(self.owner(visitor_id))
+
+    def owner(self, visitor_id: str) -> str:
+        """The id under which its history is kept: itself, unless it is linked to another."""
+        name = visitor_id
+        while (other := self.owners.get(name)) is not None:
+            name = other
+        return name
+
+    def join(self, source: str, goal: str) -> None:
+        """Puts what is kept under one id into what is kept under another."""
+        history = self.visitors.pop(source, None)
+        if history is None:
+            return
+        kept = self.visitors.get(goal)
+        if kept is None:
+            self.visitors[goal] = history
+            return
+        self._withdraw(history)
+        kept.take_in(history)
+        self._relate(kept, np.zeros(0, np.int64))
+
+    def drop(self, visitor_id: str) -> None:
+        """Forgets the history that this id leads to; the shop's counts stay."""
+        history = self.visitors.pop(self.owner(visitor_id), None)
+        if history is not None:
+            self._withdraw(history)
 
     def vocabulary_columns(self, vocabulary: SequenceVocabulary) -> Rows:
         """Column of each catalogue item, len(vocabulary) for those that it does not know."""
@@ -114,6 +146,7 @@ class ShopState:
                 "buckets": self.popularity.buckets,
                 "row_of_slot": self.row_of_slot[: self.cooccurrence.size],
                 "visitors": {name: v.to_dict() for name, v in self.visitors.items()},
+                "owners": self.owners,
             }
         )
 
@@ -126,6 +159,7 @@ class ShopState:
         state.catalogue = Catalogue.from_dict(saved["catalogue"])
         state._make_room()
         state.popularity.buckets = saved["buckets"]
+        state.owners = saved.get("owners", {})
         for row in saved["row_of_slot"].tolist():
             state._admit(row)
         for name, history in saved["visitors"].items():
@@ -185,6 +219,12 @@ class ShopState:
         if len(weights) > RELATED_ITEMS:
             weights[np.argsort(-visitor.last_ms, kind="stable")[RELATED_ITEMS:]] = 0.0
         return weights
+
+    def _withdraw(self, visitor: VisitorHistory) -> None:
+        slots = self.slot_of[visitor.rows]
+        inside = slots >= 0
+        weights = visitor.gram_weights[inside]
+        self.cooccurrence.replace(slots[inside], weights, np.zeros_like(weights))
 
     def _contribute(self, visitor: VisitorHistory) -> None:
         slots = self.slot_of[visitor.rows]

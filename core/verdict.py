@@ -7,8 +7,9 @@ the task stage. Computes no attribution.
 import msgspec
 
 from core.features import FEATURE_NAMES, feature_schema_hash
+from schemas.events import PurchaseMade
 from schemas.ids import derived_id
-from schemas.outcomes import JudgedList, LabelAge, Outcome, SlotLabel
+from schemas.outcomes import BasketSeen, JudgedList, LabelAge, Outcome, SlotLabel
 from schemas.predictions import Prediction, Slot
 
 # A list of things the shopper does not know yet is judged on what was new to them.
@@ -21,7 +22,8 @@ class Verdict(msgspec.Struct, frozen=True):
     """The labels of one answer as of some event time.
 
     `slots` is empty for an answer that was not shown: it is never credited, only compared with the
-    basket. `liked` are items with positive explicit feedback.
+    basket. `liked` are items with positive explicit feedback. Unless it `learns`, its visitor has
+    refused training: it is measured like any other and nothing is learned from it.
     """
 
     prediction_id: str
@@ -34,6 +36,7 @@ class Verdict(msgspec.Struct, frozen=True):
     age: LabelAge = "final"
     version: int = 0
     closed_at_ms: int = 0
+    learns: bool = True
 
 
 def corrected(before: Verdict, after: Verdict, version: int) -> Verdict:
@@ -75,19 +78,35 @@ def outcome_of(prediction: Prediction, verdict: Verdict, outcome_id: str = "") -
     )
 
 
+def basket_of(event: PurchaseMade, task: str, surface: str, unattributed: int) -> BasketSeen:
+    """An order for the task stage."""
+    return BasketSeen(
+        event_id=event.event_id,
+        event_time_ms=event.event_time_ms,
+        visitor_id=event.visitor_id,
+        task=task,
+        surface=surface,
+        item_ids=list(dict.fromkeys(item.item_id for item in event.items)),
+        unattributed=unattributed,
+    )
+
+
 def judged_of(
     prediction: Prediction,
     verdict: Verdict,
     judged_id: str = "",
     learned: frozenset[str] = frozenset({"final"}),
 ) -> JudgedList:
-    """The verdict for the task stage: topic `slots`; features of the loop's at learned ages."""
+    """The verdict for the task stage: topic `slots`; features of the loop's at learned ages.
+
+    Without features the online ranker learns nothing from it.
+    """
     learn = verdict.age in learned and prediction.policy == LEARNED_POLICY
     considered = prediction.considered if learn else []
     shown = prediction.slots
     judged = [*shown, *considered] if considered else shown
     credited = [slot for slot in verdict.slots if slot.kind is not None]
-    whole = learn and _learnable(prediction, judged)
+    whole = learn and verdict.learns and _learnable(prediction, judged)
     return JudgedList(
         judged_id=judged_id or statement_id(verdict),
         prediction_id=verdict.prediction_id,

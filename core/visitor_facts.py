@@ -105,6 +105,8 @@ class Visitor(msgspec.Struct, array_like=True):
     waiting: dict[str, int] = {}
     minute: int = -1
     in_minute: int = 0
+    learns: bool = True
+    consent_ms: int = -1
 
 
 def add_event(visitor: Visitor, event: ShopEvent) -> bool:

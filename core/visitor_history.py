@@ -55,6 +55,24 @@ class VisitorHistory:
         del self.recent[:-KEPT_RECENT]
         return np.asarray(earlier, np.bool_)
 
+    def take_in(self, other: VisitorHistory) -> None:
+        """Adds what another history of the same shopper holds."""
+        at = self._places(other.rows)
+        self.counts[at] += other.counts
+        self.bought[at] += other.bought
+        self.last_ms[at] = np.maximum(self.last_ms[at], other.last_ms)
+        older, newer = sorted((self, other), key=lambda one: one.newest_ms)
+        self.recent = [*older.recent, *newer.recent][-KEPT_RECENT:]
+        sessions = self.sessions + other.sessions
+        gaps = self.gap_ms * self.sessions + other.gap_ms * other.sessions
+        self.gap_ms = gaps / sessions if sessions else 0.0
+        self.sessions = sessions
+        self.session_ms, self.newest_ms = newer.session_ms, newer.newest_ms
+        self.taken += other.taken
+        self.repeats += other.repeats
+        self.price_sum += other.price_sum
+        self.price_count += other.price_count
+
     def price(self, log_prices: NDArray[np.float32]) -> None:
         """Adds to the running mean of log prices paid; unknown prices are left out."""
         known = log_prices[~np.isnan(log_prices)]

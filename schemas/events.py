@@ -14,6 +14,8 @@ Millis = Annotated[int, msgspec.Meta(ge=0, le=4_102_444_800_000)]
 Quantity = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
 Price = Annotated[float, msgspec.Meta(ge=0, le=1e9)]
 Query = Annotated[str, msgspec.Meta(max_length=1_000)]
+Address = Annotated[str, msgspec.Meta(max_length=64)]
+Agent = Annotated[str, msgspec.Meta(max_length=1_024)]
 Currency = Annotated[str, msgspec.Meta(pattern="^[A-Z]{3}$")]
 
 
@@ -30,10 +32,33 @@ class EventItem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 Items = Annotated[list[EventItem], msgspec.Meta(min_length=1, max_length=2_000)]
 
 
+class Consent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What the shopper allows; what is not said is allowed.
+
+    Without `training` no model learns from the event; without `personalisation` it does not enter
+    the shopper's history either, and the history held so far is dropped.
+    """
+
+    training: bool = True
+    personalisation: bool = True
+
+
+class Formerly(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The pseudonyms of the same ids under earlier keys, oldest first; written by intake alone."""
+
+    visitor_ids: list[Id] = []
+    user_ids: list[Id] = []
+    session_ids: list[Id] = []
+
+
 class EventHead(
     msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="event_name"
 ):
-    """What every event carries."""
+    """What every event carries.
+
+    `user_id` is the shop's own account, known after a login. `ip` and `user_agent` leave intake
+    coarse: a network, a browser family with its major version.
+    """
 
     event_id: Id
     event_time_ms: Millis
@@ -42,6 +67,11 @@ class EventHead(
     surface: Id | None = None
     prediction_id: Id | None = None
     request_id: Id | None = None
+    user_id: Id | None = None
+    consent: Consent | None = None
+    ip: Address | None = None
+    user_agent: Agent | None = None
+    formerly: Formerly | None = None
 
 
 class ItemListViewed(

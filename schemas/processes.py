@@ -41,6 +41,7 @@ PROCESSES: tuple[Process, ...] = (
         receives=(topics.EVENTS, topics.PREDICTIONS),
         sends=(
             topics.EVENTS_VALID,
+            topics.IDENTITIES,
             topics.OUTCOMES,
             topics.SLOTS,
             topics.PROGRESS,

@@ -4,7 +4,17 @@ from typing import Any
 
 import msgspec
 
-from schemas import events, items, metrics, models, outcomes, predictions, resent, watermarks
+from schemas import (
+    events,
+    identities,
+    items,
+    metrics,
+    models,
+    outcomes,
+    predictions,
+    resent,
+    watermarks,
+)
 
 DAY_MS = 86_400_000
 VISITOR_PARTITIONS = 2
@@ -56,6 +66,13 @@ EVENTS_VALID = _by_visitor("events.valid", events.EventRecord, 28)
 REQUESTS = _by_visitor("requests", predictions.RequestRecord, 3)
 PREDICTIONS = _by_visitor("predictions", predictions.PredictionRecord, 28)
 OUTCOMES = _by_visitor("outcomes", outcomes.Outcome, 28)
+IDENTITIES = Topic(
+    name="identities",
+    key="visitor_id",
+    record=identities.Identity,
+    partitions=VISITOR_PARTITIONS,
+    cleanup="compact",
+)
 ITEMS = Topic(name="items", key="item_id", record=items.Item, cleanup="compact")
 SLOTS = Topic(
     name="slots",
@@ -84,6 +101,7 @@ PROGRESS = Topic(name="progress", key="process", record=watermarks.Progress, ret
 _PLAIN = (
     EVENTS,
     EVENTS_VALID,
+    IDENTITIES,
     ITEMS,
     REQUESTS,
     PREDICTIONS,

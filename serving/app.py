@@ -10,6 +10,7 @@ from litestar import Litestar
 from adapters.health import start_health
 from adapters.home import home_of
 from adapters.kafka import ensure_topics, topic_name
+from adapters.pepper import load_pepper
 from adapters.signals import stop_with
 from core.settings import Settings
 from schemas import topics
@@ -77,8 +78,9 @@ class Parts:
 
 def run_replica(settings: Settings, guard: Guard) -> None:
     """Answers over Kafka and HTTP until the guard stops it."""
+    pepper = load_pepper(settings)
     parts = Parts(settings, settings.name, REPLICA_ROLES, guard, eager=True)
-    desk = Desk(settings, parts.process, parts.live, parts.outbox)
+    desk = Desk(settings, parts.process, parts.live, parts.outbox, pepper)
     loop = RequestLoop(settings, desk, parts.outbox, parts.metrics)
     intake = EventIntake(settings, parts.process, parts.outbox)
     front = Front(desk, parts.live, parts.outbox, intake, parts.metrics)

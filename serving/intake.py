@@ -3,6 +3,7 @@
 import msgspec
 
 from adapters.kafka import topic_name
+from core.event_rules import check, limits_of
 from core.settings import Settings
 from schemas import topics
 from schemas.codec import Decoder, cloud_headers
@@ -38,6 +39,7 @@ class EventIntake:
         self._source = process
         self._outbox = outbox
         self._decode = Decoder(ShopEvent)
+        self._limits = limits_of(settings)
 
     def take(self, body: bytes) -> Taken:
         """Produces the good events and waits for the broker; names the bad ones.
@@ -58,6 +60,7 @@ class EventIntake:
 
     def _outgoing(self, value: bytes) -> Outgoing:
         event = self._decode(value)
+        check(event, None, self._limits)  # its time is for the streams: they know replays
         headers = cloud_headers("event", event.event_id, self._source)
         return Outgoing(self._topic, event.visitor_id.encode(), value, headers)
 

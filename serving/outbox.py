@@ -20,12 +20,13 @@ Headers = Sequence[tuple[str, bytes]]
 
 @dataclass(frozen=True)
 class Outgoing:
-    """One record to be written."""
+    """One record to be written; its key places it unless a partition is named."""
 
     topic: str
     key: bytes | None
     value: bytes | None
     headers: Headers = ()
+    partition: int | None = None
 
 
 class Delivery:
@@ -100,6 +101,7 @@ class Outbox:
                     value=record.value,
                     key=record.key,
                     headers=list(record.headers),
+                    partition=-1 if record.partition is None else record.partition,
                     on_delivery=delivery.on_delivery,
                 )
                 return

@@ -13,6 +13,7 @@ from confluent_kafka import KafkaException, TopicPartition
 from adapters.clickhouse import ClickHouse, connected
 from adapters.kafka import ANSWER_WITHIN_S, Follower, consumer, topic_name
 from core.settings import Settings
+from core.shop_people import Person, meet
 from core.shop_state import ShopState
 from schemas import topics
 from schemas.codec import Decoder
@@ -71,8 +72,9 @@ def state_from_clickhouse(settings: Settings, reach: Reach, state: ShopState) ->
     _put_items(settings, state)
     count = 0
     with connected(settings.clickhouse) as client:
-        for at_ms, _, visitor_id, kind, item_ids in _events(client, settings, reach):
-            state.apply(visitor_id, kind, item_ids, at_ms)
+        for at_ms, _, kind, item_ids, *person in _events(client, settings, reach):
+            known = Person(*person)
+            state.apply(known.visitor_id, kind, item_ids if meet(state, known) else [], at_ms)
             count += 1
     log.info("took %d events from ClickHouse", count)
 
@@ -88,13 +90,14 @@ def _put_items(settings: Settings, state: ShopState) -> None:
 
 
 def _events(client: ClickHouse, settings: Settings, reach: Reach) -> Iterator[tuple[Any, ...]]:
-    """Rows (time, id, visitor, name, items) below the offsets that Kafka still holds, by pages."""
+    """Rows (time, id, name, items, person) below the offsets that Kafka still holds, by pages."""
     held = " OR ".join(
         f"(_partition = {number} AND _offset < {first})"
         for number, (first, _) in reach.ranges.items()
     )
     query = (
-        "SELECT event_time_ms, event_id, visitor_id, event_name, items.item_id FROM events "
+        "SELECT event_time_ms, event_id, event_name, items.item_id, visitor_id, user_id, "
+        "formerly_visitor_ids, formerly_user_ids, ifNull(consent_personalisation, 1) FROM events "
         "WHERE _topic = {topic:String} AND (" + held + ") "
         "AND (event_time_ms, event_id) > ({time:Int64}, {id:String}) "
         "ORDER BY event_time_ms, event_id LIMIT {page:UInt32}"

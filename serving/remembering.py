@@ -34,6 +34,16 @@ class RememberingState(ShopState):
         self._scores.clear()
         super().put_item(item_id, title, price, at_ms, available)
 
+    def join(self, source: str, goal: str) -> None:
+        """Joins two histories and forgets what was computed before."""
+        self._scores.clear()
+        super().join(source, goal)
+
+    def drop(self, visitor_id: str) -> None:
+        """Drops a history and forgets what was computed before."""
+        self._scores.clear()
+        super().drop(visitor_id)
+
     def cooccurrence_scores(self, rows: Rows, weights: NDArray[np.float32]) -> NDArray[np.float32]:
         """As `ShopState`; the caller must not write to it."""
         key = (rows.tobytes(), weights.tobytes())

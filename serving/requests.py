@@ -13,6 +13,8 @@ from confluent_kafka import Consumer, KafkaException, Message
 
 from adapters.clock import wall_ms
 from adapters.kafka import consumer, group_name, raise_if_lasting, topic_name
+from core.masking import masked, place_of
+from core.pseudonyms import Pepper
 from core.settings import Settings
 from schemas import topics
 from schemas.codec import Decoder, cloud_headers, encode, refused_headers
@@ -34,10 +36,21 @@ log = logging.getLogger(__name__)
 
 
 class Desk:
-    """Answers requests, whoever brings them, and puts the answers on `predictions`."""
+    """Answers requests, whoever brings them, and puts the answers on `predictions`.
 
-    def __init__(self, settings: Settings, process: str, live: Live, outbox: Outbox) -> None:
+    The shop's own ids end here: an answer is computed and logged under pseudonyms.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        process: str,
+        live: Live,
+        outbox: Outbox,
+        pepper: Pepper | None = None,
+    ) -> None:
         self.task = settings.task
+        self._pepper = pepper
         self._process = process
         self._live = live
         self._outbox = outbox
@@ -46,14 +59,16 @@ class Desk:
     def answer(self, batch: list[RecommendRequest], arrived_s: float) -> list[Prediction]:
         """One answer per request, all from one engine and one state."""
         moment = Moment(wall_ms(), arrived_s, self._process)
+        known = [masked(request, self._pepper) for request in batch]
         with self._live.lock:
-            return answer(self._live.state, self._live.versions.engine, batch, moment)
+            return answer(self._live.state, self._live.versions.engine, known, moment)
 
-    def outgoing(self, prediction: Prediction) -> Outgoing:
-        """The prediction as a record."""
+    def outgoing(self, request: RecommendRequest, prediction: Prediction) -> Outgoing:
+        """The answer to a request as a record, in the partition of its visitor's events."""
         headers = cloud_headers("prediction", prediction.prediction_id, self._process)
         key = prediction.visitor_id.encode()
-        return Outgoing(self._topic, key, encode(prediction), headers)
+        to = place_of(request.visitor_id, self._pepper)
+        return Outgoing(self._topic, key, encode(prediction), headers, to)
 
     def checked(self, request: RecommendRequest) -> RecommendRequest:
         """The request itself; raises InvalidEvent for a task that is not served here."""
@@ -127,7 +142,7 @@ class RequestLoop:
                 self._metrics.refused(error.reason)
                 outgoing.append(self._refused(message, error))
         answers = self._desk.answer(batch, arrived_s) if batch else []
-        outgoing.extend(self._desk.outgoing(prediction) for prediction in answers)
+        outgoing.extend(map(self._desk.outgoing, batch, answers))
         self._sent.append((self._outbox.send(outgoing), messages))
         self._metrics.answered("kafka", answers, time.perf_counter() - arrived_s)
 

@@ -95,15 +95,15 @@ class ShadowLoop:
     def _scored(self, messages: list[Message]) -> list[Outgoing]:
         """Scores up to each watermark with the state that holds there."""
         outgoing: list[Outgoing] = []
-        served: list[ServedAnswer] = []
+        served: list[tuple[ServedAnswer, int]] = []
         for message in messages:
-            record = self._record(message)
+            record, partition = self._record(message), int(message.partition() or 0)
             if isinstance(record, Watermark):
                 outgoing.extend(self._derive(served))
                 served = []
-                self._pass(int(message.partition() or 0), record)
+                self._pass(partition, record)
             elif record is not None:
-                served.append(record)
+                served.append((record, partition))
         return outgoing + self._derive(served)
 
     def _record(self, message: Message) -> ServedAnswer | Watermark | None:
@@ -120,18 +120,22 @@ class ShadowLoop:
             return None
         return record
 
-    def _derive(self, served: list[ServedAnswer]) -> list[Outgoing]:
-        if not served:
+    def _derive(self, placed: list[tuple[ServedAnswer, int]]) -> list[Outgoing]:
+        """The derived answers, each in the partition of the served one."""
+        if not placed:
             return []
+        served = [prediction for prediction, _ in placed]
+        place = {prediction.prediction_id: partition for prediction, partition in placed}
         with self._live.lock:
             self._live.advance(min(prediction.context.seen_ms for prediction in served))
             answers = derive(self._live.state, self._live.versions.engine, served, PROCESS)
         self._metrics.derived(answers)
-        return [self._outgoing(prediction) for prediction in answers]
+        return [self._outgoing(each, place[str(each.derived_from)]) for each in answers]
 
-    def _outgoing(self, prediction: Prediction) -> Outgoing:
+    def _outgoing(self, prediction: Prediction, partition: int) -> Outgoing:
         headers = cloud_headers("prediction", prediction.prediction_id, PROCESS)
-        return Outgoing(self._topic, prediction.visitor_id.encode(), encode(prediction), headers)
+        key = prediction.visitor_id.encode()
+        return Outgoing(self._topic, key, encode(prediction), headers, partition)
 
     def _pass(self, partition: int, mark: Watermark) -> None:
         self._places.marks[partition] = mark

@@ -13,6 +13,7 @@ from confluent_kafka import Message
 
 from adapters.kafka import Follower
 from core.settings import Settings
+from core.shop_people import meet, person_of
 from core.shop_state import ShopState
 from schemas import topics
 from schemas.codec import Decoder
@@ -210,6 +211,8 @@ class Live:
                 items: list[str] = []
             case _:
                 items = [item.item_id for item in event.items]
+        if not meet(self.state, person_of(event)):
+            items = []
         kind = type(event).__struct_config__.tag
         self.state.apply(event.visitor_id, str(kind), items, event.event_time_ms)
 

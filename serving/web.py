@@ -82,7 +82,9 @@ class Front:
         if not self.live.ready:
             raise Unavailable("the state is not read yet")
         (prediction,) = self.desk.answer([question], arrived_s)
-        self.outbox.send([self.desk.outgoing(prediction)], 0.0).wait(ACKNOWLEDGED_WITHIN_S)
+        self.outbox.send([self.desk.outgoing(question, prediction)], 0.0).wait(
+            ACKNOWLEDGED_WITHIN_S
+        )
         self.metrics.answered("http", [prediction], time.perf_counter() - arrived_s)
         return self._reply(prediction)
 

@@ -15,6 +15,7 @@ from adapters import kafka
 from adapters.garbage import collect_seldom
 from adapters.health import counters_text, start_health
 from adapters.home import home_of
+from adapters.pepper import load_pepper
 from core.settings import Settings
 from schemas import topics
 from schemas.errors import Unavailable
@@ -79,7 +80,7 @@ class Worker:
         return 1
 
     def _visitors(self) -> Stage:
-        return VisitorStage(self._settings)
+        return VisitorStage(self._settings, load_pepper(self._settings))
 
     def _tasks(self) -> Stage:
         return TaskRoom(self._settings, self._ends)

@@ -1,4 +1,4 @@
-"""The event ids of one partition as rows of the store: a row for those of one checkpoint.
+"""Ids that one partition has seen as rows of the store: a row for those of one checkpoint.
 
 A row per id would cost more than the event it belongs to.
 """
@@ -10,30 +10,37 @@ import msgspec
 from core.intake import Remembered
 from streams.store import Changes, Store
 
-SEEN = "seen"
+SEEN, ORDERS = "seen", "orders"
 _pack = msgspec.msgpack.Encoder().encode
 _ids = msgspec.msgpack.Decoder(list[tuple[str, int]]).decode
 
 
 class SeenRows:
-    """Remembers event ids, and writes down those that are new since the last checkpoint.
+    """Remembers ids of one kind, and writes down those that are new since the last checkpoint.
 
-    `is_new` remembers an event's id and is False when it is a repeat.
+    `is_new` remembers an event's id, `is_new_order` a visitor's transaction; False for a repeat.
     """
 
-    def __init__(self, number: int, store: Store, window_ms: int) -> None:
+    def __init__(self, number: int, store: Store, window_ms: int, kind: str = SEEN) -> None:
         self._number = number
+        self._kind = kind
         self._window_ms = window_ms
         self._newest_of: dict[str, int] = {}
         self._next = 0
         known: list[tuple[str, int]] = []
-        for key, value, newest_ms in sorted(store.rows(number, SEEN)):
+        for key, value, newest_ms in sorted(store.rows(number, kind)):
             self._newest_of[key] = newest_ms
             self._next = max(self._next, int(key) + 1)
             known.extend(_ids(value))
         self._remembered = Remembered(window_ms, known=known)
         self._kept = len(self._remembered)
         self.is_new = self._remembered.is_new
+        self.is_new_order = self._remembered.is_new_order
+
+    @property
+    def conflicts(self) -> int:
+        """How many repeated ids came with other content."""
+        return self._remembered.conflicts
 
     def checkpoint(self, changes: Changes) -> None:
         """Adds a row of the new ids; drops rows of which every id has left the window."""
@@ -41,7 +48,7 @@ class SeenRows:
         if count:
             fresh = list(islice(self._remembered.newest_first(), count))[::-1]
             key, newest_ms = f"{self._next:020d}", max(at_ms for _, at_ms in fresh)
-            changes.put((self._number, SEEN, key), _pack(fresh), newest_ms)
+            changes.put((self._number, self._kind, key), _pack(fresh), newest_ms)
             self._newest_of[key] = newest_ms
             self._next += 1
         self._remembered.forget()
@@ -49,4 +56,4 @@ class SeenRows:
         horizon_ms = self._remembered.newest_ms - self._window_ms
         for key in [key for key, at_ms in self._newest_of.items() if at_ms < horizon_ms]:
             del self._newest_of[key]
-            changes.delete((self._number, SEEN, key))
+            changes.delete((self._number, self._kind, key))

@@ -15,6 +15,7 @@ from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from adapters.kafka import consumer, group_name, raise_if_lasting, topic_name
 from adapters.kafka_topics import TopicIds
+from adapters.pepper import load_pepper
 from adapters.tables import SUNK
 from core.settings import Settings
 from schemas.errors import Unavailable
@@ -44,6 +45,7 @@ class Feed:
         self._settle = settle
         self._topics = {topic_name(settings, topic): topic for topic in SUNK}
         self._ids = TopicIds(settings)
+        self._pepper = load_pepper(settings)
         self._intakes: dict[str, TopicIntake] = {}
         self._known: dict[str, str] = {}
         self._assigned: list[TopicPartition] = []
@@ -145,7 +147,7 @@ class Feed:
         resumes = {}
         for name, topic_id in self._known.items():
             topic = self._topics[name]
-            self._intakes[name] = TopicIntake(topic, name, topic_id)
+            self._intakes[name] = TopicIntake(topic, name, topic_id, self._pepper)
             resumes[name] = self._store.resume(topic.name, name, topic_id).next_offset
         places = []
         for each in self._assigned:

@@ -12,6 +12,8 @@ import numpy as np
 
 from adapters.tables import OF_TOPIC, QUARANTINE, WATERMARKS, Table
 from adapters.tables_columns import WATERMARKS as WATERMARK_TYPES
+from core.masking import masked
+from core.pseudonyms import Pepper
 from schemas.codec import (
     MESSAGE_HEADER,
     ORIGIN_HEADER,
@@ -19,7 +21,7 @@ from schemas.codec import (
     Decoder,
 )
 from schemas.errors import InvalidEvent
-from schemas.topics import Topic
+from schemas.topics import REQUESTS, Topic
 from streams.sink_block import DeadLetter, Piece, Source, quarantined
 
 Pieces = list[tuple[Table, Piece]]
@@ -28,12 +30,15 @@ Pieces = list[tuple[Table, Piece]]
 class TopicIntake:
     """Turns the messages of one topic, as one topic id knows it, into records of tables."""
 
-    def __init__(self, topic: Topic, full_name: str, topic_id: str) -> None:
+    def __init__(
+        self, topic: Topic, full_name: str, topic_id: str, pepper: Pepper | None = None
+    ) -> None:
         self._topic = topic
         self._full_name = full_name
         self._topic_id = topic_id
         self._decode = None if topic.refused_from else Decoder(topic.record)
         self._table = OF_TOPIC[topic.name]
+        self._pepper = pepper if topic is REQUESTS else None  # all else holds pseudonyms already
 
     def pieces(self, partition: int, messages: Sequence[Any], offsets: Any) -> Pieces:
         """The records of some messages of one partition, by table; `offsets` are theirs."""
@@ -64,6 +69,9 @@ class TopicIntake:
             return _Refused(quarantined(message, reason, str(error)))
 
     def _by_table(self, piece: Piece) -> Pieces:
+        if self._pepper is not None:
+            known = [masked(each, self._pepper) for each in piece.records]
+            piece = piece._replace(records=known)
         kinds = set(map(type, piece.records))
         if kinds.isdisjoint(WATERMARK_TYPES):
             return [(self._table, piece)]

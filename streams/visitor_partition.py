@@ -17,16 +17,18 @@ from core.settings import Settings
 from core.traffic_tally import TrafficTally, keeps_pace
 from core.verdict import LEARNED_POLICY
 from core.visitor_facts import Visitor
+from core.visitor_links import note_consent, take_over
 from core.watermarks import NEVER_MS, Clock, Mark, Merge, clock
+from schemas.codec import encode
 from schemas.events import PurchaseMade, ShopEvent
 from schemas.outcomes import Running
 from schemas.predictions import SERVED_ARMS, Prediction
-from streams.seen_rows import SeenRows
+from streams.held_rows import EVENTS, PREDICTIONS, Input, packed, place_of, unpacked
+from streams.people_rows import PeopleRows
+from streams.seen_rows import ORDERS, SeenRows
 from streams.store import Changes, Store
 from streams.warm import Warm
 
-EVENTS, PREDICTIONS = "events", "predictions"
-Input = Prediction | ShopEvent
 Say = Callable[["VisitorPartition", Input | None, join.Output], None]
 Tell = Callable[[int, bytes], None]
 VISITOR, ANSWER, HELD, CLOCK = "visitor", "answer", "held", "clock"
@@ -39,11 +41,7 @@ _visitor = msgspec.msgpack.Decoder(Visitor).decode
 _clock = msgspec.msgpack.Decoder(tuple[Clock, int]).decode
 _tally = msgspec.msgpack.Decoder(TrafficTally).decode
 _answer = msgspec.msgpack.Decoder(Prediction).decode
-_json = msgspec.json.Encoder().encode
-_prediction = msgspec.json.Decoder(Prediction).decode
-_event = msgspec.json.Decoder(ShopEvent).decode
 _running = msgspec.msgpack.Decoder(list[Running]).decode
-_held = msgspec.msgpack.Decoder(list[tuple[int, str, bytes]]).decode
 
 
 class VisitorPartition:
@@ -65,6 +63,8 @@ class VisitorPartition:
         self._touched: set[str] = set()
         self._opened: dict[str, None] = {}
         self._gone: set[str] = set()
+        self._left: set[str] = set()
+        self.people = PeopleRows(number, store)
         self._held: Merge[Input] = Merge()
         self._after: list[tuple[int, Input]] = []
         self._ahead = {EVENTS: NEVER_MS, PREDICTIONS: NEVER_MS}
@@ -120,7 +120,7 @@ class VisitorPartition:
             self._release()
         seen = traffic.close(closed_ms, self._task, self.number)
         if seen is not None:
-            self._tell(self.number, _json(seen))
+            self._tell(self.number, encode(seen))
 
     def refused(self, source: str) -> None:
         """Counts a refused record of one source for the hour that the source had reached."""
@@ -154,6 +154,9 @@ class VisitorPartition:
     def checkpoint(self, changes: Changes) -> None:
         """Writes down all that changed since the last time, and lets go of what memory has."""
         number = self.number
+        for visitor_id in self._left:
+            changes.delete((number, VISITOR, visitor_id))
+        self._left.clear()
         for visitor_id in self._touched:
             visitor = self._visitors.get(visitor_id)
             due_ms = self._due_of.get(visitor_id)
@@ -166,15 +169,20 @@ class VisitorPartition:
         for prediction_id in self._gone:
             changes.delete((number, ANSWER, prediction_id))
         self._gone.clear()
-        self._seen.checkpoint(changes)
+        for rows in (self._seen, self._orders, self.people):
+            rows.checkpoint(changes)
         waiting = [(NEVER_MS, record) for record in self._held.held()] + self._after
-        rows = [(after_ms, _source(record), _json(record)) for after_ms, record in waiting]
-        changes.put((number, HELD, ""), _pack(rows))
+        changes.put((number, HELD, ""), packed(waiting))
         changes.put((number, TRAFFIC, ""), _pack(self._traffic))
         changes.put((number, CLOCK, ""), _pack((self.clock, self.closed_ms)))
         changes.put((number, RUNNING, ""), _pack(self.running.save()))
         self._visitors.turn()
         self._answers.turn()
+
+    @property
+    def conflicts(self) -> int:
+        """How many repeated event ids came with other content."""
+        return self._seen.conflicts
 
     @property
     def held(self) -> int:
@@ -198,10 +206,23 @@ class VisitorPartition:
         if not keeps_pace(visitor, record.event_time_ms, self._burst):
             self._traffic.burst(visitor_id, visitor.in_minute)
         waiting = len(visitor.waiting)
+        if record.consent is not None or record.formerly is not None:
+            self._note(visitor, record)
         output = join.step(visitor, record, self.windows, closed_ms)
         if visitor_id not in self._due_of or len(visitor.waiting) != waiting:
             self._schedule(visitor_id, visitor)
         return output
+
+    def _note(self, visitor: Visitor, event: ShopEvent) -> None:
+        """Takes in what the event says of its visitor as a whole."""
+        note_consent(visitor, event)
+        for former in event.formerly.visitor_ids if event.formerly is not None else ():
+            take_over(visitor, self._visitors.get(former) or self._read(former), event)
+            self._visitors.drop(former)
+            self._touched.discard(former)
+            self._due_of.pop(former, None)
+            self._left.add(former)
+            self._schedule(event.visitor_id, visitor)
 
     def _step_answer(self, visitor: Visitor, answer: Prediction, closed_ms: int) -> join.Output:
         name = answer.prediction_id
@@ -249,7 +270,7 @@ class VisitorPartition:
         late = [record for after_ms, record in self._after if after_ms <= self.closed_ms]
         self._after = [each for each in self._after if each[0] > self.closed_ms]
         for record in late:
-            self._held.put(*_place(record), record)
+            self._held.put(*place_of(record), record)
 
     def _load(self, duplicate_window_ms: int) -> None:
         store, number = self._store, self.number
@@ -259,24 +280,15 @@ class VisitorPartition:
             self._traffic = _tally(counted)
         self._seen = SeenRows(number, store, duplicate_window_ms)
         self.is_new = self._seen.is_new
+        self._orders = SeenRows(number, store, duplicate_window_ms, ORDERS)
+        self.is_new_order = self._orders.is_new_order
         self._dues = store.moments(number, VISITOR)
         self._due_of = {visitor_id: due_ms for due_ms, visitor_id in self._dues}
         for source, place in self.clock.sources.items():
             if self.clock.by_barriers and place.mark is not None:
                 self._ahead[source] = place.mark.event_time_ms
-        for after_ms, source, value in _held(store.get((number, HELD, "")) or b"\x90"):
-            record: Input = _prediction(value) if source == PREDICTIONS else _event(value)
+        for after_ms, record in unpacked(store.get((number, HELD, ""))):
             if after_ms == NEVER_MS:
-                self._held.put(*_place(record), record)
+                self._held.put(*place_of(record), record)
             else:
                 self._after.append((after_ms, record))
-
-
-def _source(record: Input) -> str:
-    return PREDICTIONS if isinstance(record, Prediction) else EVENTS
-
-
-def _place(record: Input) -> tuple[int, str]:
-    if isinstance(record, Prediction):
-        return record.served_at_ms, record.prediction_id
-    return record.event_time_ms, record.event_id

@@ -8,21 +8,23 @@ from collections import Counter
 from collections.abc import Sequence
 
 from core import intake, join
+from core.intake_rules import Intake
 from core.loop_health import Unplaced
+from core.pseudonyms import Pepper
 from core.settings import Settings
-from core.verdict import Verdict, judged_of, outcome_of, statement_id
+from core.verdict import Verdict, basket_of, judged_of, outcome_of, statement_id
 from core.watermarks import NEAR_MS, Mark
 from schemas import topics
 from schemas.codec import CloudHeaders, Decoder, encode, refused_headers
 from schemas.errors import InvalidEvent
-from schemas.events import EventWatermark, ItemListViewed, PurchaseMade, Searched, ShopEvent
-from schemas.outcomes import BasketSeen
+from schemas.events import EventWatermark, ItemListViewed, PurchaseMade, Searched
 from schemas.topics import Topic
 from schemas.watermarks import Progress, Watermark
+from streams.held_rows import EVENTS, PREDICTIONS, Input
 from streams.judged_batches import JudgedBatches
 from streams.stage import Names, Record, origin_of, records_read
 from streams.store import Changes, Out, Store
-from streams.visitor_partition import EVENTS, PREDICTIONS, Input, VisitorPartition
+from streams.visitor_partition import VisitorPartition
 
 PARTITION_HEADER = "shoploop_partition"
 HEARTBEAT_MS = 1_500
@@ -40,8 +42,9 @@ class VisitorStage:
     gather_s = 0.004  # partitions come one by one; a transaction costs several times that
     journaled = True
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, pepper: Pepper | None = None) -> None:
         self._settings = settings
+        self._intake = Intake(settings, pepper)
         self._names = names = Names(settings)
         self._valid = names.full(topics.EVENTS_VALID)
         self._outcomes, self._slots = names.full(topics.OUTCOMES), names.full(topics.SLOTS)
@@ -114,8 +117,9 @@ class VisitorStage:
             f'closed_ms{{partition="{number}"}}': float(part.closed_ms)
             for number, part in self._parts.items()
         }
-        held = float(sum(part.held for part in self._parts.values()))
-        return {**self._counts, **records_read(self._read), **gauges, "held_inputs": held}
+        gauges["held_inputs"] = float(sum(part.held for part in self._parts.values()))
+        gauges["conflicts_total"] = float(sum(part.conflicts for part in self._parts.values()))
+        return {**self._counts, **records_read(self._read), **gauges}
 
     def _take_event(self, record: Record) -> None:
         part = self._parts[record.partition()]
@@ -128,26 +132,30 @@ class VisitorStage:
                 return
             clock = part.clock
             now_ms = self._wall_ms if self._live and not clock.by_barriers else None
-            intake.check(event, now_ms, self._settings.future_tolerance_ms)
+            self._intake.check(event, now_ms)
         except InvalidEvent as error:
             self._refuse(topics.EVENTS, record, intake.typed(error))
             return
         at_ms = event.event_time_ms
         clock.saw(EVENTS, at_ms, self._wall_ms)
-        if not part.is_new(event):
+        if not part.is_new(event, value):
             self._counts["duplicates_total"] += 1
             return
-        self._pass_on(part.number, event, record)
+        event, kept, identity = self._intake.admit(event, value, part.people.said)
+        if type(event) is PurchaseMade and not part.is_new_order(event):
+            self._counts["duplicate_orders_total"] += 1
+            return
         if now_ms is not None:
             part.running.arrived(event, now_ms)
-        if not isinstance(event, _WITHOUT_FACTS):
-            part.hold(EVENTS, at_ms, event.event_id, event)
-
-    def _pass_on(self, number: int, event: ShopEvent, record: Record) -> None:
-        headers = record.headers() or self._cloud.of(type(event), event.event_id)
         key = event.visitor_id.encode()
-        out = Out(number, self._valid, key, record.value(), number, headers)
-        self._changes.outs.append(out)
+        if identity is not None:
+            self._out(part.number, topics.IDENTITIES, key, part.people.say(identity), part.number)
+        # Where something was taken out, the shop's own headers may name it still.
+        said = record.headers() if kept is value else None
+        headers = said or self._cloud.of(type(event), event.event_id)
+        self._changes.outs.append(Out(part.number, self._valid, key, kept, part.number, headers))
+        if not isinstance(event, _WITHOUT_FACTS) or event.consent or event.formerly:
+            part.hold(EVENTS, at_ms, event.event_id, event)
 
     def _take_prediction(self, record: Record) -> None:
         part = self._parts[record.partition()]
@@ -234,16 +242,8 @@ class VisitorStage:
 
     def _basket(self, source: int, event: PurchaseMade, unattributed: int) -> None:
         self._counts["bought_items_total"] += len({item.item_id for item in event.items})
-        seen = BasketSeen(
-            event_id=event.event_id,
-            event_time_ms=event.event_time_ms,
-            visitor_id=event.visitor_id,
-            task=self._settings.task,
-            surface=self._settings.surface_names[0],
-            item_ids=list(dict.fromkeys(item.item_id for item in event.items)),
-            unattributed=unattributed,
-        )
-        self._judge(source, encode(seen))
+        surface = self._settings.surface_names[0]
+        self._judge(source, encode(basket_of(event, self._settings.task, surface, unattributed)))
 
     def _tell_tasks(self, part: VisitorPartition, mark: Mark) -> None:
         """Passes the barrier of this partition on to every partition of `slots`."""

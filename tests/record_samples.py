@@ -5,7 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from schemas import topics
-from schemas.events import EventItem, EventWatermark, PurchaseMade, Searched
+from schemas.events import (
+    Consent,
+    EventItem,
+    EventWatermark,
+    Formerly,
+    PurchaseMade,
+    Searched,
+)
+from schemas.identities import Identity
 from schemas.items import Item
 from schemas.metrics import Alert, DriftAlarm, Metric
 from schemas.models import (
@@ -155,6 +163,17 @@ RETRAIN = Retrain(
 )
 _OTHERS: dict[Topic, list[Any]] = {
     topics.ITEMS: [Item(item_id="22423", updated_at_ms=AT_MS, title="Cakestand", price=12.75)],
+    topics.IDENTITIES: [
+        Identity(
+            identity_id="i1",
+            event_time_ms=AT_MS,
+            visitor_id="k2.v1",
+            reason="rekeyed",
+            previous_ids=["k1.v1"],
+            user_id="k2.u1",
+            previous_user_ids=["k1.u1"],
+        )
+    ],
     topics.REQUESTS: [RecommendRequest(request_id="r1", visitor_id="v1", as_of_ms=AT_MS)],
     topics.METRICS: [METRIC],
     topics.DRIFT: [ALARM],
@@ -240,6 +259,17 @@ RECORDS: dict[Topic, list[Any]] = {
     topics.EVENTS_VALID: [
         purchase(),
         Searched(event_id="e2", event_time_ms=AT_MS, visitor_id="v2", query="lantern"),
+        Searched(
+            event_id="e3",
+            event_time_ms=AT_MS,
+            visitor_id="k2.v3",
+            query="lamp for <email>",
+            user_id="k2.u1",
+            consent=Consent(training=False),
+            ip="203.0.113.0",
+            user_agent="Firefox/145",
+            formerly=Formerly(visitor_ids=["k1.v3"], user_ids=["k1.u1"], session_ids=["k1.s3"]),
+        ),
         EventWatermark(event_time_ms=AT_MS, barrier=1, run_id="run"),
     ],
     topics.PREDICTIONS: [

@@ -30,7 +30,13 @@ SELECT event_time_ms, event_id, event_name, visitor_id, ifNull(session_id, '') A
        `items.item_id` AS item_ids
 FROM events
 WHERE event_name IN {kinds:Array(String)} AND event_time_ms <= {until:Int64} AND ({within})
+  AND ifNull(consent_training, true) AND visitor_id NOT IN (
+    SELECT visitor_id FROM events
+    WHERE consent_training IS NOT NULL AND event_time_ms <= {until:Int64} AND ({within})
+    GROUP BY visitor_id HAVING NOT argMax(consent_training, (event_time_ms, event_id))
+  )
 """
+# Left out are events without consent to training, and all events of who has withdrawn it since.
 
 _ITEMS = """
 SELECT item_id, title, price, updated_at_ms AS at_ms

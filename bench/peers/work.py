@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from core import intake
+from core.event_rules import Limits, check
 from schemas import topics
 from schemas.codec import Decoder
 from schemas.errors import InvalidEvent
@@ -22,7 +22,7 @@ from schemas.predictions import Prediction
 
 WINDOW_MS = 86_400_000
 GRACE_MS = 2 * WINDOW_MS
-_TOLERANCE_MS = 300_000
+_LIMITS = Limits(ahead_ms=300_000)
 _WITHOUT_FACTS = (ItemListViewed, Searched)
 _event = Decoder(topics.EVENTS.record)
 _prediction = Decoder(topics.PREDICTIONS.record)
@@ -57,7 +57,8 @@ class Tally:
         self._seen()
         try:
             event = _event(data)
-            intake.check(event, time.time_ns() // 1_000_000, _TOLERANCE_MS)
+            if not isinstance(event, EventWatermark):
+                check(event, time.time_ns() // 1_000_000, _LIMITS)
         except InvalidEvent as error:
             self._count(error.reason)
             return None

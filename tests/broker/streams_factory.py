@@ -41,6 +41,7 @@ class Worker:
             "SHOPLOOP_NAME": settings.name,
             "SHOPLOOP_PURCHASE_WINDOW_MS": str(settings.purchase_window_ms),
             "SHOPLOOP_ORPHAN_SKEW_MS": str(settings.orphan_skew_ms),
+            "SHOPLOOP_PEPPER_FILE": settings.pepper_file,
         }
         self.start()
 
@@ -55,6 +56,9 @@ class Worker:
 
     def stop(self) -> int:
         self._process.terminate()
+        return self._process.wait(60)
+
+    def wait(self) -> int:
         return self._process.wait(60)
 
     def __enter__(self) -> Worker:
@@ -75,8 +79,9 @@ class Shop:
         self._reader = kafka.Follower(settings, read)
         self.messages: dict[str, list[Message]] = {topic.name: [] for topic in read}
 
-    def send(self, topic: Topic, key: str, value: bytes) -> None:
-        self._producer.produce(kafka.topic_name(self.settings, topic), value, key)
+    def send(self, topic: Topic, key: str, value: bytes, partition: int = -1) -> None:
+        name = kafka.topic_name(self.settings, topic)
+        self._producer.produce(name, value, key, partition=partition)
 
     def barrier(self, number: int, at_ms: int, *, final: bool = False) -> None:
         event = EventWatermark(event_time_ms=at_ms, barrier=number, run_id="run", final=final)

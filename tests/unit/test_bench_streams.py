@@ -20,7 +20,7 @@ from bench.streams_recompute import differing
 from bench.streams_shop import Arrival, Barrier, Traffic, arrivals, with_barriers
 from bench.streams_stages import KeyedStage
 from bench.streams_tasks import auc_abs_err, exact_auc, judged_lists
-from core import intake
+from core.event_rules import Limits, check
 from core.features import FEATURE_NAMES
 from core.settings import Settings
 from schemas import topics
@@ -45,7 +45,7 @@ def test_traffic_is_what_the_product_takes_in() -> None:
         record = decoders[arrival.kind](arrival.value)
         assert record.visitor_id == arrival.visitor_id
         if arrival.kind == "events":
-            intake.check(record, None, 0)
+            check(record, None, Limits())
 
 
 def test_a_visit_is_an_answer_a_list_and_about_five_other_events() -> None:

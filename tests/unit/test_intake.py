@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.intake import Remembered, check, typed
+from core.event_rules import Limits, check
+from core.intake import Remembered, typed
 from schemas.codec import Decoder
 from schemas.errors import InvalidEvent
 from schemas.events import EventRecord, FeedbackGiven, Searched
@@ -63,15 +64,15 @@ def search(name: str, at_ms: int) -> Searched:
 def test_feedback_names_the_answer_it_judges() -> None:
     verdict = FeedbackGiven(event_id="e", event_time_ms=1, visitor_id="v", verdict=1.0)
     with pytest.raises(InvalidEvent) as caught:
-        check(verdict, None, 0)
+        check(verdict, None, Limits())
     assert caught.value.reason == "missing_prediction_id"
 
 
 def test_the_future_is_refused_in_live_time_alone() -> None:
-    check(search("e", 1_100), 1_000, 100)
-    check(search("e", 1_101), None, 100)
+    check(search("e", 1_100), 1_000, Limits(100))
+    check(search("e", 1_101), None, Limits(100))
     with pytest.raises(InvalidEvent) as caught:
-        check(search("e", 1_101), 1_000, 100)
+        check(search("e", 1_101), 1_000, Limits(100))
     assert caught.value.reason == "future"
 
 
