@@ -84,11 +84,16 @@ def close(visitor: Visitor, watermark_ms: int, windows: Windows) -> Output:
     if output.dropped or not visitor.answers:
         forget_before(visitor, watermark_ms - _memory_ms(windows))
     if visitor.waiting:
-        for token, named_ms in list(visitor.waiting.items()):
-            if named_ms + windows.skew_ms <= watermark_ms:
-                del visitor.waiting[token]
-                output.orphans += 1
+        output.orphans = _orphans(visitor, watermark_ms - windows.skew_ms)
     return output
+
+
+def _orphans(visitor: Visitor, until_ms: int) -> int:
+    """How many named answers were waited for in vain; they are waited for no more."""
+    given_up = [token for token, named_ms in visitor.waiting.items() if named_ms <= until_ms]
+    for token in given_up:
+        del visitor.waiting[token]
+    return len(given_up)
 
 
 def next_due(visitor: Visitor, windows: Windows) -> int | None:
