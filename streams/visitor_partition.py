@@ -118,9 +118,15 @@ class VisitorPartition:
         self._close(closed_ms)
         if self._after:
             self._release()
-        seen = traffic.close(closed_ms, self._task, self.number)
+        seen = traffic.close(self._counted_ms(), self._task, self.number)
         if seen is not None:
             self._tell(self.number, encode(seen))
+
+    def _counted_ms(self) -> int:
+        """Where traffic is counted up to: what a run's final mark flushes was no empty time."""
+        passed = self.clock.passed
+        flushed = passed is not None and passed.final and passed.event_time_ms == self.closed_ms
+        return min(self.closed_ms, self._traffic.turns_ms - 1) if flushed else self.closed_ms
 
     def refused(self, source: str) -> None:
         """Counts a refused record of one source for the hour that the source had reached."""
