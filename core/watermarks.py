@@ -50,7 +50,8 @@ class Clock(msgspec.Struct, array_like=True):
     def saw(self, source: str, event_time_ms: int, wall_ms: int) -> None:
         """Notes a record of a source."""
         place = self.sources[source]
-        place.newest_ms = max(place.newest_ms, event_time_ms)
+        if event_time_ms > place.newest_ms:
+            place.newest_ms = event_time_ms
         place.last_wall_ms = wall_ms
 
     def mark(self, source: str, mark: Mark) -> Mark | None:

@@ -20,7 +20,7 @@ from streams.standing import Standing, read, said_until, taken_by_others, writte
 from streams.store import Entry, Out, Place, Store
 
 logger = logging.getLogger(__name__)
-MOST_RECORDS = 10_000
+MOST_RECORDS = 20_000
 SEND_WITHIN_S = 60.0
 _BEGINNING = -2  # librdkafka's own name for it
 
@@ -180,18 +180,16 @@ class Transport:
         self._consumer.close()
 
     def _open(self, outs: Sequence[Out]) -> None:
-        producer = self._producer
-        producer.begin_transaction()
-        for out in outs:
-            to = -1 if out.to is None else out.to  # -1: the key's own partition
-            while True:
-                try:
-                    producer.produce(
-                        out.topic, out.value, out.key, partition=to, headers=list(out.headers)
-                    )
-                    break
-                except BufferError:
-                    producer.poll(0.05)
+        self._producer.begin_transaction()
+        produce, sent = self._producer.produce, 0
+        while sent < len(outs):
+            try:
+                for out in outs[sent:]:
+                    to = -1 if out.to is None else out.to  # -1: the key's own partition
+                    produce(out.topic, out.value, out.key, to, headers=out.headers)
+                    sent += 1
+            except BufferError:
+                self._producer.poll(0.05)
 
     def _transaction(self, outs: Sequence[Out]) -> None:
         producer = self._producer
