@@ -32,3 +32,4 @@ class SavedStage(msgspec.Struct):
     learning: SavedLearning
     watch: SavedWatch = msgspec.field(default_factory=SavedWatch)
     running: list[Running] = []
+    after_ms: list[int] = []

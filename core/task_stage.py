@@ -41,7 +41,7 @@ class TaskStage:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.watermark_ms = 0
-        self._records: list[Closed] = []
+        self._records: list[tuple[int, Closed]] = []
         self._commands: list[Publish | Order] = []
         self._seen = Seen()
         self._requests = Requests()
@@ -53,8 +53,11 @@ class TaskStage:
         self._watch = Watch(settings)
         self._running = RunningFigures(settings.task, settings.metric_window_ms)
 
-    def step(self, record: Record) -> None:
-        """Remembers a judged list, a basket or a command until a close finds it due."""
+    def step(self, record: Record, after_ms: int = -1) -> None:
+        """Remembers a judged list, a basket or a command until a close finds it due.
+
+        `after_ms` is a barrier that was passed when it was said: a later close takes it.
+        """
         if record.task != self.settings.task:
             return
         if isinstance(record, Publish | Order):
@@ -62,7 +65,7 @@ class TaskStage:
         elif isinstance(record, Running):
             self._running.step(record)
         else:
-            self._records.append(record)
+            self._records.append((after_ms, record))
 
     def close(self, watermark_ms: int, wall_ms: int) -> StageOutputs:
         """Works through everything due at this watermark and returns what follows from it.
@@ -93,7 +96,8 @@ class TaskStage:
         """The whole state; `from_bytes` goes on exactly from it."""
         saved = SavedStage(
             watermark_ms=self.watermark_ms,
-            records=self._records,
+            records=[record for _, record in self._records],
+            after_ms=[after_ms for after_ms, _ in self._records],
             commands=self._commands,
             seen=self._seen,
             requests=self._requests,
@@ -119,7 +123,9 @@ class TaskStage:
         saved = msgspec.msgpack.decode(data, type=SavedStage)
         stage = cls(settings)
         stage.watermark_ms = saved.watermark_ms
-        stage._records, stage._commands = saved.records, saved.commands
+        after_ms = saved.after_ms or [-1] * len(saved.records)
+        stage._records = list(zip(after_ms, saved.records, strict=True))
+        stage._commands = saved.commands
         stage._seen, stage._requests = saved.seen, saved.requests
         stage._metrics = Metrics.load(settings, saved.metrics)
         stage._drift = Drift(settings, saved.drift)
@@ -132,8 +138,14 @@ class TaskStage:
         return stage
 
     def _work_through(self, now_ms: int) -> None:
-        due = sorted((r for r in self._records if time_of(r) <= now_ms), key=order_of)
-        self._records = [r for r in self._records if time_of(r) > now_ms]
+        waiting, due = [], []
+        for after_ms, record in self._records:
+            if time_of(record) <= now_ms and after_ms < now_ms:
+                due.append(record)
+            else:
+                waiting.append((after_ms, record))
+        self._records = waiting
+        due.sort(key=order_of)
         for record in due:
             if not self._seen.first(id_of(record), time_of(record)):
                 continue

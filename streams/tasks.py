@@ -48,6 +48,7 @@ class Entry(msgspec.Struct, frozen=True, array_like=True):
     value: bytes = b""
     watermark_ms: int = 0
     wall_ms: int = 0
+    after_ms: int = -1
 
 
 class Standing(msgspec.Struct, frozen=True, array_like=True):
@@ -115,7 +116,7 @@ class TaskRoom:
             self._next_entry = int(key) + 1
             if entry.topic:
                 for each in _each(self._decoders[entry.topic](entry.value)):
-                    self._stage.step(each)
+                    self._stage.step(each, entry.after_ms)
             else:
                 self._closes += 1
                 self._stage.close(entry.watermark_ms, entry.wall_ms)
@@ -177,16 +178,29 @@ class TaskRoom:
         if isinstance(decoded, Watermark):
             self._mark(record, decoded, wall_ms)
             return
+        after_ms = self._after_ms(record)
         for each in _each(decoded):
             if topic is topics.SLOTS and not isinstance(each, Running):
                 at_ms = getattr(each, "closed_at_ms", None) or each.event_time_ms
                 self._clock.saw(f"{record.partition()}/0", at_ms, wall_ms)
-            self._stage.step(each)
-        self._note(Entry(topic=topic.name, value=record.value()))
+            self._stage.step(each, after_ms)
+        self._note(Entry(topic=topic.name, value=record.value(), after_ms=after_ms))
         if isinstance(decoded, Order) and self._clock.by_barriers:
             # An order is due at once, and no barrier may come before it is carried out.
             self._close(self._stage.watermark_ms, wall_ms)
             self._progress(wall_ms)
+
+    def _after_ms(self, record: Record) -> int:
+        """The barrier that its visitor partition had passed when it said this, -1 if none.
+
+        What one partition says after a barrier is for the next one, even where the others have not
+        passed it yet: so it changes nothing which partition is ahead.
+        """
+        named = dict(record.headers() or []).get(PARTITION_HEADER)
+        if named is None or not self._clock.by_barriers:
+            return -1
+        source = self._clock.sources.get(f"{record.partition()}/{named.decode()}")
+        return source.mark.event_time_ms if source is not None and source.mark else -1
 
     def _mark(self, record: Record, said: Watermark, wall_ms: int) -> None:
         mark = Mark(said.event_time_ms, said.barrier, said.run_id, said.final)

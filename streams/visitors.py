@@ -232,7 +232,8 @@ class VisitorStage:
 
     def _send_judged(self, source: int, value: bytes) -> None:
         key = self._settings.task.encode()
-        self._changes.outs.append(Out(source, self._slots, key, value))
+        headers: list[tuple[str, bytes | None]] = [(PARTITION_HEADER, str(source).encode())]
+        self._changes.outs.append(Out(source, self._slots, key, value, None, headers))
 
     def _say_sums(self, part: VisitorPartition) -> None:
         moment_ms = 0 if part.clock.by_barriers else self._wall_ms  # tells live statements apart

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 import pytest
-from streams_factory import HOUR_MS, START_MS, Shop, Worker, answer, purchase
+from confluent_kafka.admin import AdminClient
+from streams_factory import HOUR_MS, START_MS, WITHIN_S, Shop, Worker, answer, progress, purchase
 
+from adapters import kafka
 from core.settings import Settings
 from schemas import topics
 from schemas.codec import encode
-from tests.unit.stage_factory import publish
+from schemas.topics import Topic
+from tests.unit.stage_factory import order, publish
 
 DECIDED = (topics.METRICS, topics.DRIFT, topics.RETRAIN, topics.MODEL_LOG, topics.MODELS)
-READ = (topics.OUTCOMES, topics.WEIGHTS, topics.PROGRESS, *DECIDED)
+SAID = (topics.OUTCOMES, topics.EVENTS_VALID, topics.WEIGHTS, topics.ALERTS, *DECIDED)
 DAYS, A_DAY, EVERY_HOURS = 24, 40, 6
 END_MS = START_MS + (DAYS + 4) * 24 * HOUR_MS
-_IN_WALL_TIME = {"announced_wall_ms"}  # and offsets count the markers of however many transactions
-_IN_OFFSETS = {"offsets"}
+_NOT_EVENT_TIME = ("announced_wall_ms", "offsets")
 
 
 def write(shop: Shop, from_day: int, to_day: int) -> None:
@@ -51,29 +54,59 @@ def _visit(shop: Shop, name: str, began_ms: int, chance: random.Random, rate: fl
 
 def run(settings: Settings, between: Callable[[Shop], None]) -> dict[str, list[bytes]]:
     """What the streams make of the shop's days; `between` happens when half of them are written."""
-    shop = Shop(settings, READ)
+    shop = Shop(settings, (topics.PROGRESS,))
     shop.barrier(-1, START_MS - 1)  # from here on barriers say what is closed, not the clock
-    offer = publish("v1", START_MS)
-    shop.send(topics.COMMANDS, "recommend", encode(offer))
     with Worker(settings) as worker:
+        _begin(shop)
         write(shop, 0, DAYS // 2)
         between(shop)
-        write(shop, DAYS // 2, DAYS)
+        write(shop, DAYS * 3 // 4, DAYS)
         shop.barrier(10_000, END_MS, final=True)
         shop.read_until(shop.passed(END_MS))
         assert worker.stop() == 0
     shop.close()
-    return {topic.name: _lines(shop, topic.name) for topic in READ if topic != topics.PROGRESS}
+    return {topic.name: _lines(settings, topic) for topic in SAID}
 
 
-def _lines(shop: Shop, name: str) -> list[bytes]:
+def _end_of(day: int) -> int:
+    """The last barrier of the days up to this one."""
+    return START_MS + day * 24 * HOUR_MS - 1
+
+
+def _wait_for_members(settings: Settings, count: int) -> None:
+    """Until so many workers share the partitions of the visitor stage."""
+    admin = AdminClient({"bootstrap.servers": settings.kafka})
+    name = kafka.group_name(settings, "streams.visitors")
+    deadline = time.monotonic() + WITHIN_S
+    while True:
+        (future,) = admin.describe_consumer_groups([name]).values()
+        members = [m for m in future.result(WITHIN_S).members if m.assignment.topic_partitions]
+        if len(members) == count:
+            return
+        assert time.monotonic() < deadline, "the second worker did not join in time"
+        time.sleep(0.05)
+
+
+def _begin(shop: Shop) -> None:
+    """Offers the first version, and waits for it as a replay does; the order brings a close."""
+    shop.read_until(shop.passed(START_MS - 1))
+    for command in (publish("v1", START_MS - 1), order("unpin")):
+        shop.send(topics.COMMANDS, "recommend", encode(command))
+    shop.read_until(lambda: any(progress(m).live for m in shop.messages["progress"]))
+
+
+def _lines(settings: Settings, topic: Topic) -> list[bytes]:
+    """The whole topic, less what tells of the clock and of how many transactions there were."""
+    reader = kafka.Follower(settings, [topic])
     found = []
-    for message in shop.messages[name]:
+    for _, message in reader.catch_up(WITHIN_S):
         fields = msgspec.json.decode(message.value() or b"{}")
-        for field in _IN_WALL_TIME | _IN_OFFSETS:
+        for field in _NOT_EVENT_TIME:
             fields.pop(field, None)
         found.append(msgspec.json.encode(fields))
-    return sorted(found) if name == "outcomes" else found  # two partitions: no order between them
+    reader.close()
+    # No order holds between partitions.
+    return sorted(found) if topic.partitions > 1 else found
 
 
 @pytest.fixture
@@ -86,16 +119,16 @@ def settings(kafka_address: str, unique_prefix: str, tmp_path: Path) -> Callable
 def test_two_workers_and_a_rebalance_give_what_one_gives_byte_for_byte(
     settings: Callable[[str], Settings],
 ) -> None:
-    alone = run(settings("alone"), lambda _: None)
+    alone = run(settings("alone"), lambda shop: write(shop, DAYS // 2, DAYS * 3 // 4))
 
     def rebalance(shop: Shop) -> None:
-        half_ms = START_MS + DAYS * 12 * HOUR_MS - 1
         second = msgspec.structs.replace(shop.settings, name="second")
         with Worker(second, "visitors") as other:
-            write_again = START_MS + 6 * HOUR_MS
-            shop.read_until(shop.passed(write_again))
+            _wait_for_members(shop.settings, 2)
+            write(shop, DAYS // 2, DAYS * 3 // 4)
+            shop.read_until(shop.passed(_end_of(DAYS // 2)))
             assert other.stop() == 0
-        shop.read_until(shop.passed(half_ms))
+        shop.read_until(shop.passed(_end_of(DAYS * 3 // 4)))
 
     shared = run(settings("shared"), rebalance)
     for name, lines in shared.items():
