@@ -7,6 +7,7 @@ Decodes nothing.
 import logging
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import msgspec
 from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
@@ -186,7 +187,8 @@ class Transport:
             try:
                 for out in outs[sent:]:
                     to = -1 if out.to is None else out.to  # -1: the key's own partition
-                    produce(out.topic, out.value, out.key, to, headers=out.headers)
+                    headers: Any = out.headers  # a list of the narrower type will do
+                    produce(out.topic, out.value, out.key, to, headers=headers)
                     sent += 1
             except BufferError:
                 self._producer.poll(0.05)
