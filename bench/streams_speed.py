@@ -92,7 +92,9 @@ def fill_join(ground: Ground, sizes: Sizes) -> JoinTopics:
     """Writes events, answers and barriers over three days of event time, once for each run."""
     visits = round(sizes.join_inputs / (EVENTS_PER_VISIT + 1))
     traffic = Traffic(visits, step_ms=max(1, JOIN_SPAN_MS // visits))
-    places = [ground.settings(f"join{turn}") for turn in range(min(sizes.repeats, 3))]
+    turns = range(min(sizes.repeats, 3))
+    places = [ground.settings(f"join{turn}", label_ages="") for turn in turns]
+    places.append(ground.settings("joinages"))
     prefixes = [each.topic_prefix for each in places]
     make_topics(ground, prefixes, topics.ALL)
     found: Iterator[Arrival | Barrier] = with_barriers(
@@ -104,7 +106,11 @@ def fill_join(ground: Ground, sizes: Sizes) -> JoinTopics:
 
 
 def join(ground: Ground, inputs: JoinTopics, sizes: Sizes) -> dict[str, Any]:
-    """The product's visitor stage over events and answers, then a check of what it wrote."""
+    """The product's visitor stage over events and answers, then a check of what it wrote.
+
+    Peers say one thing of each answer, so the rate is that of the final statement alone; the last
+    run, with every label age, is told apart.
+    """
     runs, checks = [], []
     for settings in inputs.places:
         rate, complete = _join_run(ground, settings, sizes)
@@ -114,7 +120,9 @@ def join(ground: Ground, inputs: JoinTopics, sizes: Sizes) -> dict[str, Any]:
             say(f"join check: {checks[-1]}")
     exact = bool(checks) and all(check["lost"] == check["twice"] == 0 for check in checks)
     found = {"written": inputs.counts, "check": checks[-1] if checks else None, "exact": exact}
-    return {**_summary("join", runs), **found}
+    every_age = round(runs.pop())
+    say(f"join with every label age: {every_age:,} ev/s")
+    return {**_summary("join", runs), "every_age_ev_s": every_age, **found}
 
 
 def committed_rate(

@@ -15,11 +15,15 @@ from schemas.outcomes import Attributed, LabelAge, LabelState, SlotLabel
 
 
 class Windows(msgspec.Struct, frozen=True):
-    """How long after an answer clicks and purchases count, and how far clocks may disagree."""
+    """How long after an answer clicks and purchases count, and how far clocks may disagree.
+
+    `early` are the label ages to state before the window ends.
+    """
 
     click_ms: int
     purchase_ms: int
     skew_ms: int
+    early: tuple[LabelAge, ...] = ("5m", "1h", "24h")
 
     def of_kind(self, kind: str) -> int:
         """The window of one kind of interaction.

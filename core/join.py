@@ -7,6 +7,7 @@ Knows no clock, no topic and no storage.
 
 from collections.abc import Callable, Iterable
 from functools import lru_cache
+from operator import itemgetter
 from typing import NamedTuple
 
 import msgspec
@@ -15,17 +16,14 @@ from core.attribution import Windows, verdict_of
 from core.settings import Settings
 from core.verdict import Verdict, corrected
 from core.visitor_facts import Answer, Visitor, add_event, forget_before, tokens_of
+from schemas.errors import BadSettings
 from schemas.events import PurchaseMade, RefundMade, ShopEvent
 from schemas.outcomes import LabelAge
 from schemas.predictions import SERVED_ARMS, Prediction
 
 FOREVER_MS = 1 << 62
 _FINAL: LabelAge = "final"
-_EARLY_AGES: tuple[tuple[LabelAge, int], ...] = (
-    ("5m", 5 * 60_000),
-    ("1h", 3_600_000),
-    ("24h", 86_400_000),
-)
+_EARLY_MS: dict[LabelAge, int] = {"5m": 5 * 60_000, "1h": 3_600_000, "24h": 86_400_000}
 
 
 class Output(msgspec.Struct):
@@ -47,11 +45,24 @@ NOTHING = Output()
 
 
 def windows_of(settings: Settings) -> Windows:
-    """The join's windows of these settings."""
+    """The join's windows of these settings.
+
+    >>> windows_of(Settings(label_ages="1h")).early
+    ('1h',)
+
+    Raises:
+        BadSettings: a label age that does not exist.
+    """
+    named = [part for part in settings.label_ages.split(",") if part]
+    early = tuple(age for age in _EARLY_MS if age in named)
+    if len(early) != len(named):
+        wanted = ",".join(_EARLY_MS)
+        raise BadSettings(f"SHOPLOOP_LABEL_AGES={settings.label_ages!r}: expected some of {wanted}")
     return Windows(
         click_ms=settings.click_window_ms,
         purchase_ms=settings.purchase_window_ms,
         skew_ms=settings.orphan_skew_ms,
+        early=early,
     )
 
 
@@ -127,7 +138,8 @@ def plan(shown: bool, windows: Windows) -> Plan:
     >>> plan(False, Windows(click_ms=1, purchase_ms=86_400_000, skew_ms=0))
     Plan(ages=('final',), after_ms=(86400000, 172800000))
     """
-    early = [each for each in _EARLY_AGES if each[1] < windows.purchase_ms] if shown else []
+    wanted = [(age, _EARLY_MS[age]) for age in windows.early] if shown else []
+    early = sorted((each for each in wanted if each[1] < windows.purchase_ms), key=itemgetter(1))
     ages = [*early, (_FINAL, windows.purchase_ms)]
     moments = [after_ms for _, after_ms in ages]
     return Plan(tuple(age for age, _ in ages), (*moments, _memory_ms(windows)))

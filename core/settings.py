@@ -32,6 +32,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     # join
     click_window_ms: int = HOUR_MS
     purchase_window_ms: int = DAY_MS
+    label_ages: str = "5m,1h,24h"
     lateness_ms: int = 200
     idle_ms: int = 2_000
     orphan_skew_ms: int = 60_000

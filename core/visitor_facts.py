@@ -53,7 +53,7 @@ class Answer(msgspec.Struct, array_like=True):
     closed: bool = False
 
 
-class Touch(msgspec.Struct, frozen=True, array_like=True):
+class Touch(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """One interaction with one item, purchases apart."""
 
     event_id: str
@@ -62,7 +62,7 @@ class Touch(msgspec.Struct, frozen=True, array_like=True):
     token: str | None
 
 
-class Line(msgspec.Struct, frozen=True, array_like=True):
+class Line(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """One item of an order, its lines added up."""
 
     quantity: int

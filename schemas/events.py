@@ -19,7 +19,7 @@ Agent = Annotated[str, msgspec.Meta(max_length=1_024)]
 Currency = Annotated[str, msgspec.Meta(pattern="^[A-Z]{3}$")]
 
 
-class EventItem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class EventItem(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
     """One item of an event; `source_id` names the line it came from in the shop's own log."""
 
     item_id: Id

@@ -15,7 +15,7 @@ LabelState = Literal["pending", "positive", "expired_negative", "corrected", "re
 Attributed = Literal["token", "window", "none"]
 
 
-class SlotLabel(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class SlotLabel(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
     """The label of one slot; `kind` is the strongest interaction credited to it."""
 
     item_id: Id

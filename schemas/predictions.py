@@ -30,7 +30,7 @@ class RecommendRequest(
     as_of_ms: Millis | None = None
 
 
-class Slot(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Slot(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
     """One place of an answer; `features` is the snapshot in the order of the schema hash."""
 
     item_id: Id
