@@ -6,24 +6,17 @@ Knows no clock, no topic and no storage.
 """
 
 from collections.abc import Callable, Iterable
-from functools import lru_cache
-from operator import itemgetter
-from typing import NamedTuple
 
 import msgspec
 
 from core.attribution import Windows, verdict_of
-from core.settings import Settings
+from core.label_plan import FINAL, memory_ms, plan
 from core.verdict import Verdict, corrected
 from core.visitor_facts import Answer, Visitor, add_event, forget_before, tokens_of
-from schemas.errors import BadSettings
 from schemas.events import PurchaseMade, RefundMade, ShopEvent
-from schemas.outcomes import LabelAge
 from schemas.predictions import SERVED_ARMS, Prediction
 
 FOREVER_MS = 1 << 62
-_FINAL: LabelAge = "final"
-_EARLY_MS: dict[LabelAge, int] = {"5m": 5 * 60_000, "1h": 3_600_000, "24h": 86_400_000}
 
 
 class Output(msgspec.Struct):
@@ -42,28 +35,6 @@ class Output(msgspec.Struct):
 
 NOTHING = Output()
 """The output of a step that brings nothing about; shared, so never changed."""
-
-
-def windows_of(settings: Settings) -> Windows:
-    """The join's windows of these settings.
-
-    >>> windows_of(Settings(label_ages="1h")).early
-    ('1h',)
-
-    Raises:
-        BadSettings: a label age that does not exist.
-    """
-    named = [part for part in settings.label_ages.split(",") if part]
-    early = tuple(age for age in _EARLY_MS if age in named)
-    if len(early) != len(named):
-        wanted = ",".join(_EARLY_MS)
-        raise BadSettings(f"SHOPLOOP_LABEL_AGES={settings.label_ages!r}: expected some of {wanted}")
-    return Windows(
-        click_ms=settings.click_window_ms,
-        purchase_ms=settings.purchase_window_ms,
-        skew_ms=settings.orphan_skew_ms,
-        early=early,
-    )
 
 
 def step(
@@ -93,7 +64,7 @@ def close(visitor: Visitor, watermark_ms: int, windows: Windows) -> Output:
         for _, _, answer in _in_order(due, watermark_ms, windows):
             _close_one(visitor, answer, windows, output)
     if output.dropped or not visitor.answers:
-        forget_before(visitor, watermark_ms - _memory_ms(windows))
+        forget_before(visitor, watermark_ms - memory_ms(windows))
     if visitor.waiting:
         output.orphans = _orphans(visitor, watermark_ms - windows.skew_ms)
     return output
@@ -117,32 +88,8 @@ def next_due(visitor: Visitor, windows: Windows) -> int | None:
         waited_ms = min(visitor.waiting.values()) + windows.skew_ms
         return waited_ms if due_ms is None else min(due_ms, waited_ms)
     if due_ms is None and (visitor.touches or visitor.orders or visitor.refunds):
-        return _newest_fact(visitor) + _memory_ms(windows) + 1
+        return _newest_fact(visitor) + memory_ms(windows) + 1
     return due_ms
-
-
-class Plan(NamedTuple):
-    """What is due of an answer, stage by stage: the age to state, and how long after the answer.
-
-    After the last age the answer is forgotten, so `after_ms` has one more than `ages`.
-    """
-
-    ages: tuple[LabelAge, ...]
-    after_ms: tuple[int, ...]
-
-
-@lru_cache(maxsize=8)
-def plan(shown: bool, windows: Windows) -> Plan:
-    """The plan of an answer: one that was not shown is stated at the end of its window alone.
-
-    >>> plan(False, Windows(click_ms=1, purchase_ms=86_400_000, skew_ms=0))
-    Plan(ages=('final',), after_ms=(86400000, 172800000))
-    """
-    wanted = [(age, _EARLY_MS[age]) for age in windows.early] if shown else []
-    early = sorted((each for each in wanted if each[1] < windows.purchase_ms), key=itemgetter(1))
-    ages = [*early, (_FINAL, windows.purchase_ms)]
-    moments = [after_ms for _, after_ms in ages]
-    return Plan(tuple(age for age, _ in ages), (*moments, _memory_ms(windows)))
 
 
 def _step_answer(
@@ -150,7 +97,7 @@ def _step_answer(
 ) -> Output:
     if prediction.prediction_id in visitor.answers:
         return NOTHING
-    if prediction.served_at_ms + _memory_ms(windows) <= closed_ms:
+    if prediction.served_at_ms + memory_ms(windows) <= closed_ms:
         return Output(late=1)
     shown = prediction.arm in SERVED_ARMS
     answer = Answer(
@@ -176,7 +123,7 @@ def _step_answer(
 
 def _step_event(visitor: Visitor, event: ShopEvent, windows: Windows, closed_ms: int) -> Output:
     at_ms = event.event_time_ms
-    if at_ms < closed_ms - _memory_ms(windows):
+    if at_ms < closed_ms - memory_ms(windows):
         if isinstance(event, PurchaseMade):
             _remember_bought(visitor, event)
         return NOTHING
@@ -265,7 +212,7 @@ def _close_one(visitor: Visitor, answer: Answer, windows: Windows, output: Outpu
     age = ages[answer.stage]
     answer.stage += 1
     answer.version += 1
-    answer.closed = age == _FINAL
+    answer.closed = age == FINAL
     answer.due_ms = answer.served_at_ms + after_ms[answer.stage]
     stated = (age, answer.version, due_ms)
     facts = verdict_of(visitor, answer, due_ms, windows, stated)
@@ -289,11 +236,6 @@ def _in_order(
                 break
             moments.append((due_ms, answer.prediction_id, answer))
     return sorted(moments, key=lambda each: each[:2])
-
-
-def _memory_ms(windows: Windows) -> int:
-    """How long facts and closed answers are kept: two windows and the skew."""
-    return 2 * windows.purchase_ms + windows.skew_ms
 
 
 def _wait_for_answers(visitor: Visitor, event: ShopEvent) -> None:

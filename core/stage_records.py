@@ -40,3 +40,16 @@ def id_of(record: Closed) -> str:
 def order_of(record: Closed) -> tuple[int, str]:
     """The order that records are worked through in, whatever order they came in."""
     return time_of(record), id_of(record)
+
+
+def split(
+    records: list[tuple[int, Closed]], now_ms: int
+) -> tuple[list[Closed], list[tuple[int, Closed]]]:
+    """What is due at this close, in order, and what waits; each record after its own barrier."""
+    due, waiting = [], []
+    for after_ms, record in records:
+        if time_of(record) <= now_ms and after_ms < now_ms:
+            due.append(record)
+        else:
+            waiting.append((after_ms, record))
+    return sorted(due, key=order_of), waiting

@@ -21,7 +21,7 @@ from core.seen import Seen
 from core.settings import Settings
 from core.stage_outputs import StageOutputs as StageOutputs
 from core.stage_outputs import outputs
-from core.stage_records import Closed, id_of, is_due, order_of, time_of
+from core.stage_records import Closed, id_of, is_due, split, time_of
 from core.stage_records import Record as Record
 from core.stage_saved import SavedStage
 from core.watch import Watch
@@ -81,8 +81,9 @@ class TaskStage:
         said.extend(self._learning.close(now_ms))
         items = len(self._drift.state.memory.first_ms)
         said.extend(self._metrics.close(now_ms, wall_ms, items))
-        if self._decider.pointer.sequence != sequence:
-            said.append(msgspec.structs.replace(self._decider.pointer, announced_wall_ms=wall_ms))
+        pointer = self._decider.pointer
+        if pointer.sequence != sequence:
+            said.append(msgspec.structs.replace(pointer, announced_wall_ms=wall_ms))
         said.extend(self._watch.close(said, self._standing()))
         self._seen.forget(now_ms)
         self._requests.forget(now_ms)
@@ -138,14 +139,7 @@ class TaskStage:
         return stage
 
     def _work_through(self, now_ms: int) -> None:
-        waiting, due = [], []
-        for after_ms, record in self._records:
-            if time_of(record) <= now_ms and after_ms < now_ms:
-                due.append(record)
-            else:
-                waiting.append((after_ms, record))
-        self._records = waiting
-        due.sort(key=order_of)
+        due, self._records = split(self._records, now_ms)
         for record in due:
             if not self._seen.first(id_of(record), time_of(record)):
                 continue
@@ -181,13 +175,10 @@ class TaskStage:
             return
         if judged.policy == LOOP and judged.model_version == self._decider.pointer.champion:
             empty = not judged.basket
-            self._alarm(
-                self._drift.judged(judged.surface, judged.closed_at_ms, hit=hit, no_basket=empty)
-            )
+            surface, at_ms = judged.surface, judged.closed_at_ms
             slots, clicks = len(judged.item_ids), judged.clicks
-            self._alarm(
-                self._drift.clicked(judged.surface, judged.closed_at_ms, slots=slots, clicks=clicks)
-            )
+            self._alarm(self._drift.judged(surface, at_ms, hit=hit, no_basket=empty))
+            self._alarm(self._drift.clicked(surface, at_ms, slots=slots, clicks=clicks))
             if hit is not None:
                 version, served_ms = judged.model_version, judged.served_at_ms
                 self._decider.answered(judged.surface, version, served_ms)

@@ -13,7 +13,7 @@ import msgspec
 from core.alerts import Alerts, Condition
 from core.alerts import Standing as AlertStanding
 from core.anomalies_service import DEGRADED, SLOW, SPAN_MS, Promise, ServiceSpans
-from core.join import plan, windows_of
+from core.label_plan import plan, windows_of
 from core.metrics import LOOP
 from core.settings import Settings
 from core.watch_models import ModelState, ModelWatch, Standing

@@ -13,12 +13,12 @@ from itertools import chain
 from operator import itemgetter
 from typing import Any, NamedTuple
 
-import msgspec
 import numpy as np
 import pyarrow as pa
 
 from adapters.tables import QUARANTINE, Table
 from streams.sink_arrow import arrow_batch, joined, stream_of
+from streams.sink_refused import quarantined
 
 # Records die young in the processor's cache: columns of 40,000 at once take half as long again.
 PACK_ROWS = 4_096
@@ -32,28 +32,6 @@ class Source(NamedTuple):
     topic: str
     topic_id: str
     partition: int
-
-
-class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
-    """A row of `dead_letters`; `topic` is the bare name of the topic that refused the record."""
-
-    topic: str
-    reason: str
-    message: str
-    origin: str
-    key: bytes
-    value: bytes
-    recorded_at_ms: int
-
-
-class Quarantined(msgspec.Struct, frozen=True, kw_only=True):
-    """A row of `quarantine`: a record that is no row of its table, with its bytes and why."""
-
-    reason: str
-    message: str
-    key: bytes
-    value: bytes
-    recorded_at_ms: int
 
 
 class Piece(NamedTuple):
@@ -239,17 +217,6 @@ def _cut(pack: _Pack, kept: Any) -> tuple[Any, Any]:
 def _quarantined(source: Source, row: _Rows, message: str) -> Piece:
     record = quarantined(row.messages[0], "unstorable", message)
     return Piece(source, [record], row.offsets, row.messages, len(record.value))
-
-
-def quarantined(message: Any, reason: str, why: str) -> Quarantined:
-    """The row of `quarantine` for a Kafka message that is no row of its own table."""
-    return Quarantined(
-        reason=reason,
-        message=why,
-        key=message.key() or b"",
-        value=message.value() or b"",
-        recorded_at_ms=message.timestamp()[1],
-    )
 
 
 class Batch:

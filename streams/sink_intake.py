@@ -22,7 +22,8 @@ from schemas.codec import (
 )
 from schemas.errors import InvalidEvent
 from schemas.topics import REQUESTS, Topic
-from streams.sink_block import DeadLetter, Piece, Source, quarantined
+from streams.sink_block import Piece, Source
+from streams.sink_refused import DeadLetter, quarantined
 
 Pieces = list[tuple[Table, Piece]]
 

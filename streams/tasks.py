@@ -6,7 +6,6 @@ was stepped since, so that a batch costs what it changes and a restart goes on e
 
 from collections import Counter
 from collections.abc import Callable
-from typing import Any
 
 import msgspec
 
@@ -17,10 +16,11 @@ from schemas import topics
 from schemas.codec import Decoder, cloud_headers, encode, refused_headers
 from schemas.errors import InvalidEvent
 from schemas.models import Order, Retrain
-from schemas.outcomes import JudgedBatch, Running
+from schemas.outcomes import Running
 from schemas.watermarks import Progress, Watermark
 from streams.stage import Names, Record, origin_of, records_read
 from streams.store import Changes, Out, Store
+from streams.task_entries import Entry, Standing, each_of
 from streams.visitors import HEARTBEAT_MS, PARTITION_HEADER, Headers
 
 CLOSE_EVERY_MS = 1_000
@@ -39,26 +39,6 @@ _SOURCES = [
     for visitors in range(topics.VISITOR_PARTITIONS)
 ]
 _pack = msgspec.msgpack.Encoder().encode
-
-
-class Entry(msgspec.Struct, frozen=True, array_like=True):
-    """One journal entry: a record of a topic, or a close at a watermark and wall time."""
-
-    topic: str = ""
-    value: bytes = b""
-    watermark_ms: int = 0
-    wall_ms: int = 0
-    after_ms: int = -1
-
-
-class Standing(msgspec.Struct, frozen=True, array_like=True):
-    """What followers compare: versions in force and trainings in flight."""
-
-    live: dict[str, str] = {}
-    challenger: dict[str, str] = {}
-    weights: dict[str, str] = {}
-    in_flight: list[str] = []
-    canary: dict[str, str] = {}
 
 
 _entry = msgspec.msgpack.Decoder(Entry).decode
@@ -115,7 +95,7 @@ class TaskRoom:
             self._entries += 1
             self._next_entry = int(key) + 1
             if entry.topic:
-                for each in _each(self._decoders[entry.topic](entry.value)):
+                for each in each_of(self._decoders[entry.topic](entry.value)):
                     self._stage.step(each, entry.after_ms)
             else:
                 self._closes += 1
@@ -179,7 +159,7 @@ class TaskRoom:
             self._mark(record, decoded, wall_ms)
             return
         after_ms = self._after_ms(record)
-        for each in _each(decoded):
+        for each in each_of(decoded):
             if topic is topics.SLOTS and not isinstance(each, Running):
                 at_ms = getattr(each, "closed_at_ms", None) or each.event_time_ms
                 self._clock.saw(f"{record.partition()}/0", at_ms, wall_ms)
@@ -298,8 +278,3 @@ class TaskRoom:
     ) -> None:
         name = self._names.full(topic)
         self._changes.outs.append(Out(_OWNER, name, key, value, None, list(headers)))
-
-
-def _each(decoded: Any) -> list[Any]:
-    """The records that one record holds: those of a batch, or itself."""
-    return decoded.entries if isinstance(decoded, JudgedBatch) else [decoded]

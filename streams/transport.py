@@ -5,24 +5,21 @@ Decodes nothing.
 """
 
 import logging
-import time
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import msgspec
-from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import KafkaError, Message, TopicPartition
 
 from adapters import kafka
 from core.settings import Settings
-from schemas.errors import Unavailable
 from streams.again import Again, place_of, until_of
+from streams.sender import Sender
 from streams.stage import Stage
 from streams.standing import Standing, read, said_until, taken_by_others, written
 from streams.store import Entry, Out, Place, Store
 
 logger = logging.getLogger(__name__)
 MOST_RECORDS = 20_000
-SEND_WITHIN_S = 60.0
 _BEGINNING = -2  # librdkafka's own name for it
 
 
@@ -61,8 +58,7 @@ class Transport:
         self._topics = [kafka.topic_name(settings, topic) for topic in stage.inputs]
         self._worker = worker = settings.name or "streams"
         group = kafka.group_name(settings, stage.short)
-        # A batch's records go out together, at the latest with the commit.
-        self._producer = kafka.producer(settings, transactional_id=f"{group}.{worker}", linger_ms=5)
+        self._sender = Sender(settings, f"{group}.{worker}")
         self._consumer = kafka.consumer(settings, group, enable_partition_eof=True)
         self._goal: dict[Place, int] = {}
         self._held: list[Message] = []
@@ -72,7 +68,6 @@ class Transport:
         self.offsets: dict[Place, int] = {}
         self.assigned: list[int] = []
         self._sent: dict[Place, int] = {}
-        self._begun = False
         self._taken: set[int] = set()
         self.said_until: dict[int, int] = {}
 
@@ -92,10 +87,7 @@ class Transport:
         Raises:
             Unavailable: the broker did not answer in time.
         """
-        try:
-            self._producer.init_transactions(SEND_WITHIN_S)
-        except KafkaException as error:
-            raise Unavailable(f"transactions: {error}") from error
+        self._sender.open()
         self._consumer.subscribe(
             self._topics, on_assign=self._assign, on_revoke=self._revoke, on_lost=self._lost
         )
@@ -141,18 +133,8 @@ class Transport:
         return until
 
     def begin(self, outs: Sequence[Out]) -> None:
-        """Opens the transaction that `send` ends, and lets its outputs travel meanwhile.
-
-        One that fails is aborted, and `send` begins anew.
-
-        Raises:
-            Unavailable: another worker took over, or it could not be aborted.
-        """
-        try:
-            self._open(outs)
-            self._begun = True
-        except KafkaException as error:
-            self._recover(error, time.monotonic() + SEND_WITHIN_S)
+        """Lets the outputs travel while the batch is written; raises as `send`."""
+        self._sender.begin(outs)
 
     def send(self, outs: Sequence[Out]) -> None:
         """Sends the outputs and the offsets, all or nothing, and returns when that is done.
@@ -160,14 +142,13 @@ class Transport:
         Raises:
             Unavailable: it did not work within the deadline, or another worker took over.
         """
-        deadline = time.monotonic() + SEND_WITHIN_S
-        while True:
-            try:
-                self._transaction(outs)
-                self._sent = dict(self.offsets)
-                return
-            except KafkaException as error:
-                self._recover(error, deadline)
+        closed = self._stage.closed()
+        places = [
+            TopicPartition(topic, number, following, metadata=self._standing(closed, number))
+            for (topic, number), following in self.offsets.items()
+        ]
+        self._sender.send(outs, places, self._consumer.consumer_group_metadata)
+        self._sent = dict(self.offsets)
 
     def end_offsets(self, topic_name: str, partitions: int) -> list[int]:
         """The next offset of each partition of a topic."""
@@ -180,48 +161,8 @@ class Transport:
         """Leaves the group."""
         self._consumer.close()
 
-    def _open(self, outs: Sequence[Out]) -> None:
-        self._producer.begin_transaction()
-        produce, sent = self._producer.produce, 0
-        while sent < len(outs):
-            try:
-                for out in outs[sent:]:
-                    to = -1 if out.to is None else out.to  # -1: the key's own partition
-                    headers: Any = out.headers  # a list of the narrower type will do
-                    produce(out.topic, out.value, out.key, to, headers=headers)
-                    sent += 1
-            except BufferError:
-                self._producer.poll(0.05)
-
-    def _transaction(self, outs: Sequence[Out]) -> None:
-        producer = self._producer
-        if not self._begun:
-            self._open(outs)
-        self._begun = False
-        closed = self._stage.closed()
-        places = [
-            TopicPartition(topic, number, following, metadata=self._standing(closed, number))
-            for (topic, number), following in self.offsets.items()
-        ]
-        if places:
-            producer.send_offsets_to_transaction(
-                places, self._consumer.consumer_group_metadata(), SEND_WITHIN_S
-            )
-        producer.commit_transaction(SEND_WITHIN_S)
-
     def _standing(self, closed: dict[int, int], number: int) -> str:
         return written(Standing(self._worker, self._store.batch, closed.get(number, -1)))
-
-    def _recover(self, error: KafkaException, deadline: float) -> None:
-        cause = error.args[0]
-        logger.warning("transaction failed: %s", cause)
-        if cause.fatal() or not cause.txn_requires_abort() or time.monotonic() > deadline:
-            raise Unavailable(f"transaction: {cause.str()}") from error
-        try:
-            self._producer.abort_transaction(SEND_WITHIN_S)
-        except KafkaException as second:
-            raise Unavailable(f"transaction not aborted: {second}") from second
-        time.sleep(0.1)
 
     def _assign(self, _: object, places: list[TopicPartition]) -> None:
         self.assigned = sorted({place.partition for place in places})

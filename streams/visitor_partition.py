@@ -12,6 +12,7 @@ import msgspec
 
 from core import join
 from core.attribution import Windows
+from core.label_plan import windows_of
 from core.running import RunningTotals
 from core.settings import Settings
 from core.traffic_tally import TrafficTally, keeps_pace
@@ -33,9 +34,7 @@ Say = Callable[["VisitorPartition", Input | None, join.Output], None]
 Tell = Callable[[int, bytes], None]
 VISITOR, ANSWER, HELD, CLOCK = "visitor", "answer", "held", "clock"
 RUNNING, TRAFFIC = "running", "traffic"
-_BYTES_OF_ONE = 4_000
-"""About what a visitor or an answer of ten slots takes in memory."""
-
+_BYTES_OF_ONE = 4_000  # about what a visitor or an answer of ten slots takes in memory
 _pack = msgspec.msgpack.Encoder().encode
 _visitor = msgspec.msgpack.Decoder(Visitor).decode
 _clock = msgspec.msgpack.Decoder(tuple[Clock, int]).decode
@@ -49,7 +48,7 @@ class VisitorPartition:
 
     def __init__(self, number: int, settings: Settings, store: Store, say: Say, tell: Tell) -> None:
         self.number = number
-        self.windows: Windows = join.windows_of(settings)
+        self.windows: Windows = windows_of(settings)
         self.clock = clock((EVENTS, PREDICTIONS))
         self.closed_ms = NEVER_MS
         self._store = store

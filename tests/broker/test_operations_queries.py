@@ -14,7 +14,7 @@ from adapters.tables_migrate import migrate
 from schemas import topics
 from schemas.models import ModelLog
 from schemas.resent import Resent
-from streams.sink_block import DeadLetter
+from streams.sink_refused import DeadLetter
 
 HOUR_MS = 60 * MINUTE_MS
 

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from join_factory import DAY_MS, START_MS, answer
 
-from core.join import close, step, windows_of
+from core.join import close, step
+from core.label_plan import windows_of
 from core.settings import Settings
 from core.verdict import judged_of
 from core.visitor_facts import Visitor
