@@ -13,6 +13,7 @@ FROM (
     SELECT 'drift' AS place, _topic, _topic_id, _partition, _offset FROM drift UNION ALL
     SELECT 'erasures' AS place, _topic, _topic_id, _partition, _offset FROM erasures UNION ALL
     SELECT 'events' AS place, _topic, _topic_id, _partition, _offset FROM events UNION ALL
+    SELECT 'identities' AS place, _topic, _topic_id, _partition, _offset FROM identities UNION ALL
     SELECT 'items' AS place, _topic, _topic_id, _partition, _offset FROM items UNION ALL
     SELECT 'metrics' AS place, _topic, _topic_id, _partition, _offset FROM metrics UNION ALL
     SELECT 'model_log' AS place, _topic, _topic_id, _partition, _offset FROM model_log UNION ALL

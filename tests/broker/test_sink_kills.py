@@ -26,9 +26,9 @@ from core.settings import Settings
 from schemas import topics
 from schemas.codec import encode
 
-KILLS = 6
+KILLS = 4
 # Written before each start, so that kills fall into large blocks as well as into small ones.
-BACKLOG = 60_000
+BACKLOG = 40_000
 READ = (topics.PREDICTIONS, topics.OUTCOMES, topics.EVENTS_VALID, topics.METRICS)
 
 
