@@ -94,6 +94,11 @@ class Drift:
         chart = self._clicks(surface)
         return self._evidence(surface, {"click_cusum": chart.update(slots, clicks)}, at_ms)
 
+    @property
+    def items_known(self) -> int:
+        """How many different items have been bought so far."""
+        return len(self.state.memory.first_ms)
+
     def basket(self, basket: BasketSeen) -> list[Evidence]:
         """Takes in one order; orders before the first champion only fill the memory."""
         state, at_ms = self.state, basket.event_time_ms

@@ -24,6 +24,7 @@ from schemas.metrics import Metric
 from schemas.outcomes import BasketSeen, JoinCounts, JudgedList, LabelAge
 from schemas.predictions import SERVED_ARMS
 
+_FOREVER_MS = 1 << 62
 LIVE_REVISION_MS = 1_000
 _QUALITY = ("hr5", "hr10", "recall10", "ndcg10", "mrr10")
 _DERIVED_QUALITY = ("hr10", "recall10", "ndcg10")
@@ -60,6 +61,7 @@ class Metrics:
         self._cells: dict[CellKey, OpenCell] = {}
         self._auc: dict[str, RollingAuc] = {}
         self._closed_ms = 0
+        self.next_close_ms = _FOREVER_MS
         self._revised_ms = 0
         self._revised_wall_ms = 0
 
@@ -78,6 +80,7 @@ class Metrics:
         entry = self._cells.get(key)
         if entry is None:
             entry = self._cells[key] = OpenCell()
+            self.next_close_ms = min(self.next_close_ms, self._closes_at(start, judged.age))
         entry.dirty = True
         self._fill(entry.cell, judged, verdict, served)
         if served and judged.policy == LOOP:
@@ -97,20 +100,31 @@ class Metrics:
         Provisional figures come at most once per hour of event time, or while event time follows
         the wall clock once a second.
         """
-        self._closed_ms = max(self._closed_ms, watermark_ms)
-        done = sorted((self._closes_at(k.window_start_ms, k.age), k) for k in self._cells)
-        records: list[Metric] = []
-        for closes_ms, key in done:
-            if closes_ms > self._closed_ms:
-                break
-            entry = self._cells.pop(key)
-            records.extend(self._closing(key, entry, catalogue_size))
-        records.extend(self._record(key, figure, 0, True) for key, figure in self._passed())
+        records = self.close_windows(watermark_ms, catalogue_size)
         if self._due(watermark_ms, wall_ms):
             self._revised_ms, self._revised_wall_ms = watermark_ms, wall_ms
             for key in sorted(k for k, entry in self._cells.items() if entry.dirty):
                 if key.arm in SERVED_ARMS:
                     records.extend(self._provisional(key, self._cells[key]))
+        return records
+
+    def close_windows(self, watermark_ms: int, catalogue_size: int) -> list[Metric]:
+        """Final figures of the windows that end by then.
+
+        Some tell of a state that later lists change (novelty, coverage, the rolling AUC): asked for
+        before the first list after `next_close_ms`, they are the same however closes fall.
+        """
+        self._closed_ms = max(self._closed_ms, watermark_ms)
+        done = sorted((self._closes_at(k.window_start_ms, k.age), k) for k in self._cells)
+        records: list[Metric] = []
+        self.next_close_ms = _FOREVER_MS
+        for closes_ms, key in done:
+            if closes_ms > self._closed_ms:
+                self.next_close_ms = closes_ms
+                break
+            entry = self._cells.pop(key)
+            records.extend(self._closing(key, entry, catalogue_size))
+        records.extend(self._record(key, figure, 0, True) for key, figure in self._passed())
         return records
 
     def save(self) -> SavedMetrics:
@@ -131,6 +145,8 @@ class Metrics:
         metrics = cls(settings)
         metrics._cells = dict(saved.cells)
         metrics._auc = {key: RollingAuc(slots) for key, slots in saved.auc}
+        ends = (metrics._closes_at(k.window_start_ms, k.age) for k in metrics._cells)
+        metrics.next_close_ms = min(ends, default=_FOREVER_MS)
         metrics._closed_ms, metrics._revised_ms = saved.closed_ms, saved.revised_ms
         metrics._revised_wall_ms, metrics.late = saved.revised_wall_ms, saved.late
         metrics.cohorts = saved.cohorts

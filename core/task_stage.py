@@ -75,12 +75,11 @@ class TaskStage:
         """
         self.watermark_ms = now_ms = max(self.watermark_ms, watermark_ms)
         sequence = self._decider.pointer.sequence
-        self._work_through(now_ms)
-        said: list[msgspec.Struct] = [*self._commanded(now_ms, wall_ms), *self._decided(now_ms)]
+        said: list[msgspec.Struct] = list(self._work_through(now_ms))
+        said += [*self._commanded(now_ms, wall_ms), *self._decided(now_ms)]
         said.extend(self._policy.close(self._situation(), self._drift))
         said.extend(self._learning.close(now_ms))
-        items = len(self._drift.state.memory.first_ms)
-        said.extend(self._metrics.close(now_ms, wall_ms, items))
+        said.extend(self._metrics.close(now_ms, wall_ms, self._drift.items_known))
         pointer = self._decider.pointer
         if pointer.sequence != sequence:
             said.append(msgspec.structs.replace(pointer, announced_wall_ms=wall_ms))
@@ -138,9 +137,14 @@ class TaskStage:
         stage._running = RunningFigures(settings.task, width_ms, saved.running)
         return stage
 
-    def _work_through(self, now_ms: int) -> None:
+    def _work_through(self, now_ms: int) -> list[Metric]:
+        """Takes in what is due, each window's figures made before what comes after its end."""
+        closed: list[Metric] = []
         due, self._records = split(self._records, now_ms)
         for record in due:
+            if time_of(record) > self._metrics.next_close_ms:
+                until_ms = time_of(record) - 1
+                closed += self._metrics.close_windows(until_ms, self._drift.items_known)
             if not self._seen.first(id_of(record), time_of(record)):
                 continue
             if isinstance(record, JudgedList):
@@ -149,6 +153,7 @@ class TaskStage:
                 self._watch.traffic(record)
             else:
                 self._placed(record)
+        return closed
 
     def _placed(self, record: BasketSeen | JoinCounts) -> None:
         self._metrics.placed(record)

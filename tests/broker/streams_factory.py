@@ -33,16 +33,13 @@ class Worker:
 
     def __init__(self, settings: Settings, what: str = "work") -> None:
         self._what = what
-        self._environ = {
-            **os.environ,
-            "SHOPLOOP_KAFKA": settings.kafka,
-            "SHOPLOOP_TOPIC_PREFIX": settings.topic_prefix,
-            "SHOPLOOP_HOME": settings.home,
-            "SHOPLOOP_NAME": settings.name,
-            "SHOPLOOP_PURCHASE_WINDOW_MS": str(settings.purchase_window_ms),
-            "SHOPLOOP_ORPHAN_SKEW_MS": str(settings.orphan_skew_ms),
-            "SHOPLOOP_PEPPER_FILE": settings.pepper_file,
+        plain = Settings()
+        named = {
+            f"SHOPLOOP_{field.upper()}": str(getattr(settings, field))
+            for field in Settings.__struct_fields__
+            if getattr(settings, field) != getattr(plain, field)
         }
+        self._environ = {**os.environ, **named}
         self.start()
 
     def start(self) -> None:
