@@ -191,14 +191,11 @@ class VisitorStage:
             self._tell_tasks(part, passed)
 
     def _pass_time(self, part: VisitorPartition) -> None:
-        """Live time goes on, and late inputs are stepped."""
-        reached = part.closed_ms
-        if not part.clock.by_barriers and self._live:
-            settings = self._settings
-            reached = part.clock.live(
-                self._wall_ms, settings.lateness_ms, settings.idle_ms, NEAR_MS
-            )
-        part.advance(reached)
+        """Live time goes on; in barrier time even late inputs wait for the next barrier."""
+        if part.clock.by_barriers or not self._live:
+            return
+        lateness_ms, idle_ms = self._settings.lateness_ms, self._settings.idle_ms
+        part.advance(part.clock.live(self._wall_ms, lateness_ms, idle_ms, NEAR_MS))
 
     def _say(self, part: VisitorPartition, record: Input | None, output: join.Output) -> None:
         if isinstance(record, PurchaseMade):

@@ -13,13 +13,15 @@ from join_factory import HOUR_MS, START_MS, answer, cart, click, purchase
 
 from core.settings import Settings
 from schemas import topics
-from schemas.codec import encode
+from schemas.codec import Decoder, encode
 from schemas.events import EventWatermark
+from schemas.outcomes import JudgedBatch, SlotRecord
 from schemas.watermarks import Watermark
 from streams.again import Again
-from streams.store import Entry, Store
+from streams.store import Entry, Out, Store
 from streams.visitors import VisitorStage
 
+_slot = Decoder(SlotRecord)
 EVENTS, ANSWERS = topics.EVENTS.full_name(), topics.PREDICTIONS.full_name()
 
 
@@ -66,7 +68,8 @@ def inputs(seed: int, hours: int = 6) -> list[Input]:
             put(ANSWERS, partition, encode(answer(f"p{name}", at_ms + number)))
             make = chance.choice([click, cart, purchase])
             late_ms = chance.choice([0, 0, 2 * HOUR_MS])
-            event = make(f"e{name}", at_ms + 60_000 - late_ms, chance.choice("abcx"))
+            token = chance.choice([None, "nobody"])
+            event = make(f"e{name}", at_ms + 60_000 - late_ms, chance.choice("abcx"), token=token)
             for _ in range(chance.choice([1, 1, 2])):
                 put(EVENTS, partition, encode(event))
         final = hour == hours - 1
@@ -93,12 +96,15 @@ def interleaved(records: list[Input], chance: random.Random) -> list[Input]:
     return mixed
 
 
-def said(outs: list[object]) -> list[tuple[object, ...]]:
-    """What readers see, but for the heartbeat and how statements were gathered into records."""
-    found = []
+def said(outs: list[Out]) -> list[tuple[object, ...]]:
+    """What readers see, but for the heartbeat and how entries were gathered into records."""
+    found: list[tuple[object, ...]] = []
     for out in outs:
-        if "progress" not in out.topic and "slots" not in out.topic:  # type: ignore[attr-defined]
-            found.append((out.topic, out.to, out.value))  # type: ignore[attr-defined]
+        decoded = _slot(out.value or b"") if "slots" in out.topic else None
+        if isinstance(decoded, JudgedBatch):
+            found += [(out.topic, out.source, encode(entry)) for entry in decoded.entries]
+        elif "progress" not in out.topic:
+            found.append((out.topic, out.to, out.value))
     return sorted(found, key=repr)
 
 
@@ -132,7 +138,7 @@ def test_a_stage_that_is_killed_says_nothing_twice_and_loses_nothing(
     whole.close()
     store = Store(tmp_path_factory.mktemp("killed") / "s")
     stage, at = stage_of(store), 0
-    outs: list[object] = []
+    outs: list[Out] = []
     offsets: dict[tuple[str, int], int] = {}
     while at < len(records):
         batch = records[at : at + chance.randint(1, 9)]
