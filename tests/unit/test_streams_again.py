@@ -132,11 +132,19 @@ def test_how_topics_interleave_changes_nothing(
 def test_a_stage_that_is_killed_says_nothing_twice_and_loses_nothing(
     tmp_path_factory: pytest.TempPathFactory, seed: int, mix: int
 ) -> None:
-    chance, records = random.Random(mix), inputs(seed)
-    whole = Store(tmp_path_factory.mktemp("whole") / "s")
-    expected = said(stage_of(whole).step(list(records), 0, live=False).outs)
+    records = inputs(seed)
+    whole, cut = whole_and_killed(tmp_path_factory, records, random.Random(mix))
+    assert said(cut) == said(whole)
+
+
+def whole_and_killed(
+    folders: pytest.TempPathFactory, records: list[Input], chance: random.Random
+) -> tuple[list[Out], list[Out]]:
+    """What a stage says in one batch, and in many with checkpoints and deaths between them."""
+    whole = Store(folders.mktemp("whole") / "s")
+    expected = stage_of(whole).step(list(records), 0, live=False).outs
     whole.close()
-    store = Store(tmp_path_factory.mktemp("killed") / "s")
+    store = Store(folders.mktemp("killed") / "s")
     stage, at = stage_of(store), 0
     outs: list[Out] = []
     offsets: dict[tuple[str, int], int] = {}
@@ -151,8 +159,8 @@ def test_a_stage_that_is_killed_says_nothing_twice_and_loses_nothing(
             store.checkpoint(stage.checkpoint(), offsets)
         if chance.random() < 0.3:
             stage = killed(store, records, chance)
-    assert said(outs) == expected
     store.close()
+    return expected, outs
 
 
 def killed(store: Store, records: list[Input], chance: random.Random) -> VisitorStage:

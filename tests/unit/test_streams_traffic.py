@@ -19,7 +19,13 @@ from schemas.outcomes import JudgedBatch, TrafficSeen
 from schemas.watermarks import Watermark
 from streams.store import Store
 from streams.visitors import VisitorStage
-from tests.unit.test_streams_again import EVENTS, Input, inputs, interleaved, killed
+from tests.unit.test_streams_again import (
+    EVENTS,
+    Input,
+    inputs,
+    interleaved,
+    whole_and_killed,
+)
 
 PREDICTIONS = topics.PREDICTIONS.full_name()
 MINUTE_MS = 60_000
@@ -77,26 +83,9 @@ def test_traffic_is_the_same_however_topics_interleave(
 def test_a_killed_worker_counts_nothing_twice(
     tmp_path_factory: pytest.TempPathFactory, seed: int, mix: int
 ) -> None:
-    chance, records = random.Random(mix), with_dirt(inputs(seed), seed)
-    whole = Store(tmp_path_factory.mktemp("whole") / "s")
-    expected = traffic_of(stage_of(whole).step(list(records), 0, live=False).outs)
-    whole.close()
-    store = Store(tmp_path_factory.mktemp("killed") / "s")
-    stage, at, outs = stage_of(store), 0, list[object]()
-    offsets: dict[tuple[str, int], int] = {}
-    while at < len(records):
-        batch = records[at : at + chance.randint(1, 9)]
-        at += len(batch)
-        outs += stage.step(list(batch), 0, live=False).outs
-        until = {(r.topic(), r.partition()): r.offset() + 1 for r in batch}
-        store.note(until, 0, live=False)
-        offsets |= until
-        if chance.random() < 0.3:
-            store.checkpoint(stage.checkpoint(), offsets)
-        if chance.random() < 0.3:
-            stage = killed(store, records, chance)
-    assert hours_of(traffic_of(outs)) == hours_of(expected)
-    store.close()
+    records = with_dirt(inputs(seed), seed)
+    whole, cut = whole_and_killed(tmp_path_factory, records, random.Random(mix))
+    assert hours_of(traffic_of(cut)) == hours_of(traffic_of(whole))
 
 
 def hours_of(said: list[TrafficSeen]) -> list[tuple[int, object]]:
