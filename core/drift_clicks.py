@@ -9,7 +9,7 @@ from __future__ import annotations
 import msgspec
 
 from core.cusum import BernoulliChart, rare_chart
-from core.drift_types import Observed, Standing
+from core.drift_types import Observed, Standing, standing_since
 from core.intervals import wilson
 
 BASELINE_CLICKS = 400
@@ -61,8 +61,7 @@ class ClickCusum(msgspec.Struct):
     def standing(self) -> Standing:
         """How the chart stands since its alarm."""
         over = self.chart is not None and self.statistic >= self.chart.threshold
-        since = 0 if self.raised_at is None else self.n - self.raised_at
-        return Standing(over, since, self.raised_at is None)
+        return standing_since(over, self.n, self.raised_at)
 
     def _learn(self, slots: int, clicks: int) -> None:
         self.slots += slots

@@ -13,7 +13,7 @@ import msgspec
 from river.drift import ADWIN
 
 from core.cusum import BernoulliChart, bernoulli_chart
-from core.drift_types import Observed, Standing
+from core.drift_types import Observed, Standing, standing_since
 from core.intervals import wilson
 
 BASELINE_N = 200
@@ -59,8 +59,7 @@ class ErrorCusum(msgspec.Struct):
     def standing(self) -> Standing:
         """How the chart stands since its alarm."""
         over = self.chart is not None and self.statistic >= self.chart.threshold
-        since = 0 if self.raised_at is None else self.n - self.raised_at
-        return Standing(over, since, self.raised_at is None)
+        return standing_since(over, self.n, self.raised_at)
 
     def _learn_baseline(self, event: bool) -> None:
         self.baseline_n += 1

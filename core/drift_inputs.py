@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.cusum import normal_threshold
-from core.drift_types import Observed, Standing
+from core.drift_types import Observed, Standing, standing_since
 
 DAY_MS = 86_400_000
 WEEK_MS = 7 * DAY_MS
@@ -137,8 +137,7 @@ class UnknownCusum(msgspec.Struct):
 
     def standing(self) -> Standing:
         """How the chart stands since its alarm."""
-        since = 0 if self.raised_at is None else self.n - self.raised_at
-        return Standing(self.statistic >= self.threshold, since, self.raised_at is None)
+        return standing_since(self.statistic >= self.threshold, self.n, self.raised_at)
 
     def _learn_baseline(self, share: float) -> None:
         if len(self.baseline) < _LEAST_BASELINE:

@@ -38,3 +38,12 @@ class Standing(msgspec.Struct, frozen=True):
     over: bool
     since: int
     quiet: bool
+
+
+def standing_since(over: bool, n: int, raised_at: int | None) -> Standing:
+    """How a chart stands that alarmed at its observation `raised_at`, if it did, of `n` now.
+
+    >>> standing_since(True, 12, 10)
+    Standing(over=True, since=2, quiet=False)
+    """
+    return Standing(over, 0 if raised_at is None else n - raised_at, raised_at is None)
