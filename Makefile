@@ -20,7 +20,7 @@ demo: setup
 	$(BIN)/shoploop demo
 
 test: setup
-	$(BIN)/python -m pytest $(ROOMS) tests
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(ROOMS) tests
 
 check: setup
 	$(BIN)/ruff format --check .

@@ -28,8 +28,8 @@ from core.ranker_fit import fit_initial
 from core.ranking import RankerWeights
 from core.rehearsal import rehearse
 from core.shop_state import ShopState
-from trainer.fit import Recipe
-from trainer.recipes import FIRST
+from trainer.recommend.fit import Recipe
+from trainer.recommend.recipes import FIRST
 
 BURN_IN_MS = 2 * WEEK_MS
 TRAINING_COST_MS = 6 * 3_600_000

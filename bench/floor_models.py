@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 
 from bench.floor_data import Session
 from core.sequence import SequenceScores, SequenceVocabulary
-from trainer.fit import Recipe, SequenceModel, fit
-from trainer.recipes import FIRST, REFIT, WARM
-from trainer.windows import VisitorSessions
+from trainer.recommend.fit import Recipe, SequenceModel, fit
+from trainer.recommend.recipes import FIRST, REFIT, WARM
+from trainer.recommend.windows import VisitorSessions
 
 FRESH_WEEKS = 4
 

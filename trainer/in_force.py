@@ -12,7 +12,7 @@ from schemas import topics
 from schemas.codec import Decoder
 from schemas.models import ModelPointer, Weights
 from schemas.topics import Topic
-from trainer.evaluate import SURFACES
+from trainer.recommend.evaluate import SURFACES
 
 READ_WITHIN_S = 15.0
 

@@ -16,9 +16,9 @@ from core.settings import Settings
 from schemas.codec import encode
 from schemas.ids import derived_id
 from schemas.models import Gate, Manifest, Probe, Publish, Retrain, Weights
-from trainer.candidate import Candidate, Job
 from trainer.provenance import code_revision, lock_hash
-from trainer.recipes import FIRST, REFIT, WARM, as_parameters, with_settings
+from trainer.recommend.candidate import Candidate, Job
+from trainer.recommend.recipes import FIRST, REFIT, WARM, as_parameters, with_settings
 
 Parameters = dict[str, float | int | str | bool]
 

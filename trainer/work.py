@@ -15,8 +15,8 @@ from core.settings import Settings
 from schemas.errors import BadSettings, FeedbackError, InvalidEvent, RejectedModel, Unavailable
 from schemas.models import Publish, Retrain
 from trainer.in_force import live_weights
-from trainer.pipeline import Pipeline, Tools
-from trainer.reading import read_shop
+from trainer.recommend.pipeline import Pipeline, Tools
+from trainer.recommend.reading import read_shop
 from trainer.stages import Stages
 from trainer.tensorboard import log_version
 from trainer.version import Made, failure_of, publish_of

@@ -15,7 +15,7 @@ from schemas.models import Retrain
 from schemas.predictions import Context, Slot
 from streams.sink_block import Batch, Piece, Source
 from streams.sink_store import Store
-from trainer.reading import EXPLORED_DAYS, read_explored
+from trainer.recommend.reading import EXPLORED_DAYS, read_explored
 
 NOW_MS = 1_300_000_000_000
 DAY_MS = 86_400_000

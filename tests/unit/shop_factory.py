@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from trainer.data import CatalogueRow, Interaction, ShopData, clean
+from trainer.recommend.data import CatalogueRow, Interaction, ShopData, clean
 
 START_MS = 1_298_937_600_000
 DAY_MS = 86_400_000

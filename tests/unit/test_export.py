@@ -4,7 +4,7 @@ import numpy as np
 from shop_factory import catalogue, orders
 
 from core.shop_state import ShopState
-from trainer.export import NEIGHBOURS, _neighbours
+from trainer.recommend.export import NEIGHBOURS, _neighbours
 
 
 def test_nearest_items_are_those_that_the_live_state_scores_highest() -> None:

@@ -2,8 +2,8 @@
 
 from shop_factory import DAY_MS, orders
 
-from trainer.data import Interaction
-from trainer.holdout import (
+from trainer.recommend.data import Interaction
+from trainer.recommend.holdout import (
     ENOUGH_REQUESTS,
     FIRST_REQUESTS,
     MOST_REQUESTS,

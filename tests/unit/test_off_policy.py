@@ -11,9 +11,9 @@ from core.gate import Explored, off_policy
 from core.off_policy import ESS_FLOOR, effective_sample_size, estimate, importance_weights
 from core.sequence import SequenceScores, SequenceVocabulary
 from schemas.models import GateCheck
-from trainer.data import ExploredSlot
-from trainer.evaluate import Scorer
-from trainer.exploration import exploration_check
+from trainer.recommend.data import ExploredSlot
+from trainer.recommend.evaluate import Scorer
+from trainer.recommend.exploration import exploration_check
 
 ITEMS = [f"i{number:02}" for number in range(40)]
 

@@ -4,11 +4,11 @@ import numpy as np
 import torch
 
 from core.sequence import HISTORY_LENGTH, SequenceVocabulary
-from trainer.adamw import AdamW
-from trainer.cross_entropy import CrossEntropy
-from trainer.fit import Recipe, SequenceModel, fit
-from trainer.model import Dropout
-from trainer.windows import VisitorSessions, draw_windows, flatten
+from trainer.recommend.adamw import AdamW
+from trainer.recommend.cross_entropy import CrossEntropy
+from trainer.recommend.fit import Recipe, SequenceModel, fit
+from trainer.recommend.model import Dropout
+from trainer.recommend.windows import VisitorSessions, draw_windows, flatten
 
 _ITEMS = [f"{colour}{n}" for colour in ("red", "blue") for n in range(6)]
 _TITLES = [f"{item[:-1].upper()} PLATE {item[-1]}" for item in _ITEMS]

@@ -18,11 +18,11 @@ from core.ranking import RankerWeights
 from core.settings import Settings
 from schemas.errors import RejectedModel
 from schemas.models import Retrain
-from trainer.data import ShopData, clean
-from trainer.pipeline import Pipeline, Tools
+from trainer.recommend.data import ShopData, clean
+from trainer.recommend.pipeline import Pipeline, Tools
+from trainer.recommend.windows import VisitorSessions
 from trainer.stages import Stages
 from trainer.version import Made, failure_of, publish_of
-from trainer.windows import VisitorSessions
 
 SETTINGS = Settings(training_cost_ms=3_600_000)
 

@@ -8,7 +8,7 @@ def test_a_trainer_is_ready_without_torch_and_never_loads_river_or_torchs_compil
     code = (
         "import sys, trainer.app; assert 'torch' not in sys.modules;"
         "import trainer.work; assert 'torch' in sys.modules; assert 'river' not in sys.modules;"
-        "from trainer.adamw import AdamW; import torch;"
+        "from trainer.recommend.adamw import AdamW; import torch;"
         "AdamW([torch.nn.Parameter(torch.ones(2))]).step(0.1);"
         "assert 'torch._dynamo' not in sys.modules"
     )

@@ -1,6 +1,6 @@
 """Training data as values: cleaned interactions in event-time order, sessions, and the catalogue.
 
-It knows nothing of where they were read (`trainer/reading.py`) and nothing of networks.
+It knows nothing of where they were read (`trainer/recommend/reading.py`) and nothing of networks.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from core.shop_state import KIND_WEIGHT
 from core.visitor_history import SESSION_GAP_MS
-from trainer.windows import VisitorSessions
+from trainer.recommend.windows import VisitorSessions
 
 MAX_SESSION_ITEMS = 100
 """A session with more distinct items is a wholesale list: it counts, but nothing is learned."""

@@ -19,9 +19,9 @@ from core.ranker_fit import fit_initial
 from core.ranking import RankerWeights, rank
 from core.sequence import SequenceScores
 from core.shop_state import ShopState
-from trainer.data import ShopData
-from trainer.holdout import HeldOut
-from trainer.past_state import PastState, items_in_order
+from trainer.recommend.data import ShopData
+from trainer.recommend.holdout import HeldOut
+from trainer.recommend.past_state import PastState, items_in_order
 
 K = 10
 UNKNOWN_LOG_PROB = -14.0

@@ -1,6 +1,6 @@
 """Reads training data from ClickHouse by SQL, once the sink has stored what a retrain names.
 
-It decides nothing: cleaning is in `trainer/data.py`.
+It decides nothing: cleaning is in `trainer/recommend/data.py`.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from core.settings import Settings
 from core.shop_state import KIND_WEIGHT
 from schemas.models import Retrain
 from schemas.topics import EVENTS_VALID
-from trainer.data import CatalogueRow, ExploredSlot, Interaction, ShopData, clean
-from trainer.holdout import DAY_MS, HOLDOUT_DAYS
+from trainer.recommend.data import CatalogueRow, ExploredSlot, Interaction, ShopData, clean
+from trainer.recommend.holdout import DAY_MS, HOLDOUT_DAYS
 
 SINK_DEADLINE_S = 60.0
 EXPLORED_DAYS = max(HOLDOUT_DAYS)

@@ -19,7 +19,7 @@ from core.gate import GRAPH_TOLERANCE, LARGEST_BYTES, SLOWEST_MS, at_most, not_b
 from core.settings import Settings
 from schemas.errors import RejectedModel
 from schemas.models import GateCheck, Manifest, Retrain
-from trainer.candidate import (
+from trainer.recommend.candidate import (
     Candidate,
     Job,
     Weights,
@@ -27,18 +27,18 @@ from trainer.candidate import (
     make_candidate,
     refitted,
 )
-from trainer.checks import REFIT_MARGIN
-from trainer.data import ShopData
-from trainer.export import (
+from trainer.recommend.checks import REFIT_MARGIN
+from trainer.recommend.data import ShopData
+from trainer.recommend.export import (
     graph_bytes,
     graph_difference,
     milliseconds_each,
     probe_of,
     version_files,
 )
-from trainer.fit import SequenceModel
-from trainer.parent import load_champion
-from trainer.past_state import PastState
+from trainer.recommend.fit import SequenceModel
+from trainer.recommend.parent import load_champion
+from trainer.recommend.past_state import PastState
 from trainer.stages import Stages
 from trainer.version import Made, manifest_of, store_signed
 

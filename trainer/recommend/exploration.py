@@ -14,9 +14,9 @@ from core.candidates import DISCOVER
 from core.gate import Explored, Floats, off_policy
 from core.off_policy import ESS_FLOOR, importance_weights
 from schemas.models import GateCheck
-from trainer.checks import CANDIDATE, CHAMPION
-from trainer.data import ExploredSlot
-from trainer.evaluate import Scorer, source_list
+from trainer.recommend.checks import CANDIDATE, CHAMPION
+from trainer.recommend.data import ExploredSlot
+from trainer.recommend.evaluate import Scorer, source_list
 
 BATCH = 256
 NAME = "off_policy_source_vs_champion"

@@ -12,9 +12,9 @@ from adapters.onnx import load_version
 from core.features import feature_schema_hash
 from core.model_version import STATE
 from core.sequence import SequenceScores
-from trainer.evaluate import Scorer
-from trainer.export import parent_of
-from trainer.fit import Parent, SequenceModel
+from trainer.recommend.evaluate import Scorer
+from trainer.recommend.export import parent_of
+from trainer.recommend.fit import Parent, SequenceModel
 
 BATCH = 64
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from core.sequence import HISTORY_LENGTH
-from trainer.data import Interaction, continues
+from trainer.recommend.data import Interaction, continues
 
 DAY_MS = 86_400_000
 HOLDOUT_DAYS = (7, 14, 28)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from core.shop_state import ShopState
-from trainer.data import CatalogueRow, ShopData
+from trainer.recommend.data import CatalogueRow, ShopData
 
 
 @dataclass

@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 
 from core.item_text import text_vectors
 from core.sequence import SequenceVocabulary
-from trainer.adamw import AdamW
-from trainer.cross_entropy import CrossEntropy
-from trainer.model import SequenceNetwork, ServedNetwork, Shape
-from trainer.windows import VisitorSessions, Windows, draw_windows, flatten
+from trainer.recommend.adamw import AdamW
+from trainer.recommend.cross_entropy import CrossEntropy
+from trainer.recommend.model import SequenceNetwork, ServedNetwork, Shape
+from trainer.recommend.windows import VisitorSessions, Windows, draw_windows, flatten
 
 SAMPLED_ABOVE = 20_000
 SAMPLED_NEGATIVES = 4_096

@@ -14,17 +14,24 @@ from core.sequence import SequenceVocabulary
 from core.settings import Settings
 from schemas.errors import RejectedModel
 from schemas.models import GateCheck, Retrain
-from trainer.checks import CANDIDATE, CHAMPION, offline_checks
-from trainer.data import ShopData, training_sessions, vocabulary_of
-from trainer.evaluate import Judged, judge, judge_cross_fitted, judge_ranked, log_probs
-from trainer.exploration import exploration_check
-from trainer.fit import SequenceModel, fit
-from trainer.holdout import HeldOut, first_holdout, holdout
-from trainer.parent import Champion, scorer_of
-from trainer.past_state import PastState
-from trainer.recipes import FIRST, FRESH_AT_LEAST_MS, FRESH_AT_MOST_MS, REFIT, WARM, with_settings
+from trainer.recommend.checks import CANDIDATE, CHAMPION, offline_checks
+from trainer.recommend.data import ShopData, training_sessions, vocabulary_of
+from trainer.recommend.evaluate import Judged, judge, judge_cross_fitted, judge_ranked, log_probs
+from trainer.recommend.exploration import exploration_check
+from trainer.recommend.fit import SequenceModel, fit
+from trainer.recommend.holdout import HeldOut, first_holdout, holdout
+from trainer.recommend.parent import Champion, scorer_of
+from trainer.recommend.past_state import PastState
+from trainer.recommend.recipes import (
+    FIRST,
+    FRESH_AT_LEAST_MS,
+    FRESH_AT_MOST_MS,
+    REFIT,
+    WARM,
+    with_settings,
+)
+from trainer.recommend.windows import VisitorSessions
 from trainer.stages import Stages
-from trainer.windows import VisitorSessions
 
 Weights = Mapping[str, RankerWeights]
 Sessions = Callable[[list[VisitorSessions]], list[VisitorSessions]]

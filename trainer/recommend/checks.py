@@ -9,7 +9,7 @@ from __future__ import annotations
 from core.candidates import DISCOVER
 from core.gate import Compared, above_share, not_worse, reads_history
 from schemas.models import GateCheck
-from trainer.evaluate import Judged
+from trainer.recommend.evaluate import Judged
 
 CANDIDATE, CHAMPION = "candidate", "champion"
 LOG_PROB_MARGIN = 0.05

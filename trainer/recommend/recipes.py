@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from core.settings import DAY_MS, Settings
-from trainer.fit import Recipe
+from trainer.recommend.fit import Recipe
 
 FIRST = Recipe(epochs=8, batch_rows=64, learning_rate=4e-3)
 WARM = Recipe(epochs=2, batch_rows=64, learning_rate=2e-3)

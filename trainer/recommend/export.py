@@ -25,7 +25,7 @@ from core.sequence import HISTORY_LENGTH
 from core.shop_state import ShopState
 from schemas.codec import encode
 from schemas.models import Probe
-from trainer.fit import Parent, SequenceModel
+from trainer.recommend.fit import Parent, SequenceModel
 
 OPSET = 17
 PROBE_COLUMNS = 65

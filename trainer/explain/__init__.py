@@ -1,0 +1,1 @@
+"""Why an answer: contributions by source, event and token."""

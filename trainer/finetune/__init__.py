@@ -1,0 +1,1 @@
+"""Fine-tuning of a text encoder for a task: heads, methods, optimisers, sturdiness."""

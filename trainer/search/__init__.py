@@ -1,0 +1,1 @@
+"""Search: query and product encoders, the re-ranker, BM25, and their blend."""
