@@ -27,9 +27,11 @@ def sha256(data: bytes) -> str:
 def identified(manifest: Manifest) -> Manifest:
     """The manifest with its version: UTC date of `trained_at_ms`, then 16 hex of its content.
 
-    The address covers every field but `version`, so the same training gives the same id again.
+    The address covers every field but `version` and the variants' wall times, so the same training
+    gives the same id again.
     """
-    bare = msgspec.structs.replace(manifest, version="")
+    untimed = [msgspec.structs.replace(each, latency_ms=0.0) for each in manifest.variants]
+    bare = msgspec.structs.replace(manifest, version="", variants=untimed)
     day = datetime.fromtimestamp(manifest.trained_at_ms / 1_000, UTC).strftime("%Y%m%d")
     return msgspec.structs.replace(manifest, version=f"{day}-{sha256(encode(bare))[:16]}")
 

@@ -71,8 +71,32 @@ class Probe(msgspec.Struct, frozen=True, kw_only=True):
     tolerance: float = 1e-4
 
 
+class Variant(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One smaller or faster form of a version's graph, with what it loses and what it saves.
+
+    `metric` names the figure that is compared with the graph as trained; `loss` is how much lower
+    it is on held-out rows, with its 95 % interval from `low` to `high`. `latency_ms` is wall time
+    on one thread, so it is no part of a version's identity.
+    """
+
+    name: str
+    chosen: bool = False
+    size_bytes: int = 0
+    latency_ms: float = 0.0
+    metric: str = ""
+    loss: float = 0.0
+    low: float = 0.0
+    high: float = 0.0
+    passed: bool = False
+    reason: str = ""
+
+
 class Manifest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What `manifest.json` of a version says; its bytes are signed in `manifest.sig` beside it."""
+    """What `manifest.json` of a version says; its bytes are signed in `manifest.sig` beside it.
+
+    `kind` is the kind of its task, `card` what is to be known of its data (spans, counts, reasons
+    to drop, leakage), `variants` the table of compressed forms.
+    """
 
     task: str
     version: str
@@ -94,6 +118,9 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     probe: Probe
     metrics: dict[str, float] = {}
     format: int = 1
+    kind: str = "recommend"
+    card: dict[str, float | int | str] = {}
+    variants: list[Variant] = []
 
 
 class Publish(
