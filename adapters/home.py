@@ -14,6 +14,13 @@ def home_of(settings: Settings) -> Path:
     return Path(platformdirs.user_data_dir("shoploop", appauthor=False))
 
 
+def tasks_of(settings: Settings) -> Path:
+    """SHOPLOOP_TASKS, else `tasks` under home: where task files are."""
+    if settings.tasks:
+        return Path(settings.tasks).expanduser().resolve()
+    return home_of(settings) / "tasks"
+
+
 def artefacts_url(settings: Settings) -> str:
     """SHOPLOOP_ARTEFACTS, else `artefacts` under home as a file URL."""
     return settings.artefacts or (home_of(settings) / "artefacts").as_uri()

@@ -11,6 +11,7 @@ from core.canary import Canary
 from core.canary_rules import canary_plan, judge_step
 from core.champion_guard import champion_breached
 from core.metrics import label_delay_ms
+from core.offline_rules import judge_offline
 from core.pairs import Half, Tally
 from core.promotion_rules import Rules, Verdict, judge_shadow
 from core.promotion_state import DeciderState as DeciderState
@@ -29,9 +30,12 @@ _HISTORY = 8
 
 
 class Decider:
-    """The decider of one task; `swaps` counts up whenever another version becomes champion."""
+    """The decider of one task; without answers to shadow, the offline gate decides alone."""
 
-    def __init__(self, settings: Settings, state: DeciderState | None = None) -> None:
+    def __init__(
+        self, settings: Settings, state: DeciderState | None = None, *, shadowed: bool = True
+    ) -> None:
+        self._shadowed_first = shadowed
         empty = ModelPointer(task=settings.task, sequence=0, event_time_ms=0, champion=None)
         self.state = state or DeciderState(empty)
         self._settings = settings
@@ -67,7 +71,10 @@ class Decider:
             reason = (
                 f"the offline gate refused it: {offer.gate.reason or failed_checks(offer.gate)}"
             )
+            self.state.refused += 1
             return [*entries, self.state.log(version, "rejected", now_ms, reason)]
+        if not self._shadowed_first:
+            return [*entries, self._by_gate(offer, version, now_ms)]
         if self.pointer.champion is None:
             return [*entries, *self._first(version, now_ms)]
         return [*entries, *self._shadow(version, now_ms)]
@@ -216,6 +223,12 @@ class Decider:
             self.state.log(version, "control", now_ms, "the first version, kept unchanged"),
         ]
 
+    def _by_gate(self, offer: Publish, version: str, now_ms: int) -> ModelLog:
+        verdict = judge_offline(offer, self.pointer)
+        if verdict.decision == "promote":
+            return self._promote(version, verdict.reason, now_ms, verdict.evidence)
+        return self.state.log(version, "rejected", now_ms, verdict.reason, verdict.evidence)
+
     def _shadow(self, version: str, now_ms: int) -> list[ModelLog]:
         entries, former = [], self.pointer.challenger
         if former is not None:
@@ -258,6 +271,7 @@ class Decider:
     ) -> ModelLog:
         if self.pointer.champion is not None:
             self.state.history = [*self.state.history, self.pointer.champion][-_HISTORY:]
+        self.state.refused = 0
         self._become(version, now_ms, pinned=self.pointer.pinned)
         return self.state.log(version, "promoted", now_ms, reason, evidence)
 

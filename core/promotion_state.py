@@ -55,6 +55,7 @@ class DeciderState(msgspec.Struct):
     canary: Canary | None = None
     steps: list[int] = []
     watch: Watch = msgspec.field(default_factory=Watch)
+    refused: int = 0
 
     def point(self, now_ms: int, **changes: str | bool | int | None) -> None:
         """The pointer with these changes, numbered on, with the digests of what it names."""

@@ -69,7 +69,7 @@ class RetrainPolicy:
 
     def ordered(self, order: Order, situation: Situation) -> list[Retrain]:
         """An operator's order to retrain: nothing holds it up but a training in flight."""
-        cause = Cause(order.command_id)
+        cause = Cause(order.command_id, tune=order.tune)
         kind: RetrainKind = order.retrain_kind
         if self.state.in_flight:
             return [self._say(cause, kind, "suppressed", self._merged(), situation)]
@@ -81,7 +81,10 @@ class RetrainPolicy:
         detectors: Detectors,
     ) -> list[DriftAlarm | Retrain]:
         """Confirms or lets go open alarms, then accepts at most one retraining."""
-        records = self._abandoned(situation) + self._outdated(situation)
+        records: list[DriftAlarm | Retrain] = [
+            *self.abandoned(situation),
+            *self._outdated(situation),
+        ]
         waiting = [each for each in self._alarms() if each[1].confirmed]
         for key, cause in self._alarms():
             records.extend(self._settle(key, cause, situation.now_ms, detectors))
@@ -114,9 +117,9 @@ class RetrainPolicy:
         self.state.outdated = []
         return records
 
-    def _abandoned(self, situation: Situation) -> list[DriftAlarm | Retrain]:
+    def abandoned(self, situation: Situation) -> list[Retrain]:
         """Gives up trainings that nobody answers, so that others may begin."""
-        records: list[DriftAlarm | Retrain] = []
+        records: list[Retrain] = []
         for retrain_id, flight in sorted(self.state.in_flight.items()):
             if situation.now_ms - flight.accepted_ms >= ABANDONED_MS:
                 records.append(abandoned(self.settings, retrain_id, flight, situation))

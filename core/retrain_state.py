@@ -7,6 +7,7 @@ import msgspec
 from core.drift_types import Evidence
 from core.retrain_rules import figures
 from core.settings import DAY_MS, Settings
+from core.tuning_policy import why_search
 from schemas.ids import derived_id
 from schemas.models import Retrain, RetrainKind, RetrainState
 
@@ -23,6 +24,7 @@ class Cause(msgspec.Struct):
     said: list[str] = []
     attempt: int = 0
     retrain_id: str | None = None
+    tune: bool = False
 
 
 class InFlight(msgspec.Struct, frozen=True):
@@ -41,6 +43,7 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
     challenger: str | None
     pinned: bool
     veto: str = ""
+    refused: int = 0
 
 
 class PolicyState(msgspec.Struct):
@@ -64,6 +67,12 @@ def statement(
 ) -> Retrain:
     """One statement about the retraining that a cause asks for."""
     task, alarm = settings.task, cause.evidence
+    search = why_search(
+        first=at.champion is None,
+        refused=at.refused,
+        drift=alarm.kind if alarm else None,
+        asked=cause.tune,
+    )
     return Retrain(
         retrain_id=derived_id("retrain", task, kind, cause.drift_id, str(cause.attempt)),
         task=task,
@@ -76,6 +85,7 @@ def statement(
         drift_id=cause.drift_id if alarm else None,
         evidence=figures(alarm) if alarm else {},
         cost_ms=settings.training_cost_ms,
+        search=search if state == "accepted" else "",
     )
 
 

@@ -78,6 +78,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     # training
     seed: int = 7
     threads: int = 1
+    tasks: str = ""
+    wandb: str = ""
     signing_key: str = ""
 
     @property

@@ -43,9 +43,7 @@ def outputs(
 ) -> StageOutputs:
     """The records with topic and key, beside what is in force after them."""
     return StageOutputs(
-        records=[
-            (_TOPICS[type(record).__name__], _key_of(record, task), record) for record in said
-        ],
+        records=[(_TOPICS[type(record).__name__], _key_of(record), record) for record in said],
         live={task: pointer.champion} if pointer.champion else {},
         challenger={task: pointer.challenger} if pointer.challenger else {},
         weights=weights,
@@ -54,7 +52,8 @@ def outputs(
     )
 
 
-def _key_of(record: msgspec.Struct, task: str) -> str:
+def _key_of(record: msgspec.Struct) -> str:
     if isinstance(record, Alert):
         return record.alert_id
+    task = str(getattr(record, "task"))  # noqa: B009 — every other record names its task
     return f"{task}/{record.surface}/{record.role}" if isinstance(record, Weights) else task

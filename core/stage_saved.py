@@ -6,6 +6,7 @@ import msgspec
 
 from core.drift import SavedDrift
 from core.metrics import SavedMetrics
+from core.offline_tasks import SavedOffline
 from core.online_learning import SavedLearning
 from core.pairs import Requests
 from core.promotion import DeciderState
@@ -33,3 +34,4 @@ class SavedStage(msgspec.Struct):
     watch: SavedWatch = msgspec.field(default_factory=SavedWatch)
     running: list[Running] = []
     after_ms: list[int] = []
+    offline: SavedOffline = msgspec.field(default_factory=SavedOffline)

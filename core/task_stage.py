@@ -12,6 +12,7 @@ import msgspec
 from core.drift import Drift
 from core.drift_types import Evidence
 from core.metrics import LOOP, Metrics, verdict_of
+from core.offline_tasks import OfflineTasks
 from core.online_learning import OnlineLearning
 from core.pairs import Half, Requests
 from core.promotion import Decider
@@ -52,16 +53,18 @@ class TaskStage:
         self._learning = OnlineLearning(settings)
         self._watch = Watch(settings)
         self._running = RunningFigures(settings.task, settings.metric_window_ms)
+        self._offline = OfflineTasks(settings)
 
     def step(self, record: Record, after_ms: int = -1) -> None:
         """Remembers a judged list, a basket or a command until a close finds it due.
 
         `after_ms` is a barrier that was passed when it was said: a later close takes it.
         """
-        if record.task != self.settings.task:
-            return
+        ours = record.task == self.settings.task
         if isinstance(record, Publish | Order):
-            self._commands.append(record)
+            self._commands.append(record) if ours else self._offline.step(record)
+        elif not ours:
+            return
         elif isinstance(record, Running):
             self._running.step(record)
         else:
@@ -84,6 +87,7 @@ class TaskStage:
         if pointer.sequence != sequence:
             said.append(msgspec.structs.replace(pointer, announced_wall_ms=wall_ms))
         said.extend(self._watch.close(said, self._standing()))
+        said.extend(self._offline.close(wall_ms))
         self._seen.forget(now_ms)
         self._requests.forget(now_ms)
         return self._outputs(said)
@@ -108,6 +112,7 @@ class TaskStage:
             learning=self._learning.save(),
             watch=self._watch.save(),
             running=self._running.save(),
+            offline=self._offline.state,
         )
         return msgspec.msgpack.encode(saved)
 
@@ -135,6 +140,7 @@ class TaskStage:
         stage._watch = Watch(settings, saved.watch)
         width_ms = settings.metric_window_ms
         stage._running = RunningFigures(settings.task, width_ms, saved.running)
+        stage._offline = OfflineTasks(settings, saved.offline)
         return stage
 
     def _work_through(self, now_ms: int) -> list[Metric]:
@@ -287,6 +293,7 @@ class TaskStage:
             challenger=pointer.challenger,
             pinned=pointer.pinned,
             veto=self._drift.no_basket(),
+            refused=self._decider.state.refused,
         )
 
     def _standing(self) -> Standing:

@@ -17,6 +17,7 @@ class Retrain(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     `offsets` maps "topic/partition" to the next offset at the moment of the request: the trainer
     waits until the sink has passed them. `data_until_ms` bounds the training data in event time.
+    `search` says why hyper-parameters are to be searched as well; empty: they are not.
     """
 
     retrain_id: Id
@@ -32,6 +33,7 @@ class Retrain(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     offsets: dict[str, int] = {}
     model_version: str | None = None
     cost_ms: int = 0
+    search: str = ""
 
 
 class GateCheck(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -134,7 +136,7 @@ class Publish(
     """The trainer offers a version (or says that training failed, with `failed`).
 
     `ranker` holds the version's own ranker weights, one per surface (those of its ranker.json);
-    `data_until_ms` is the manifest's.
+    `data_until_ms` is the manifest's; `judged_against` is the champion that its gate compared with.
     """
 
     command_id: Id
@@ -147,12 +149,13 @@ class Publish(
     failed: str | None = None
     ranker: list["Weights"] = []
     data_until_ms: int = 0
+    judged_against: str | None = None
 
 
 class Order(
     msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="command", tag="order"
 ):
-    """An operator's order to the decider."""
+    """An operator's order to the decider; `tune` asks a retrain to search hyper-parameters."""
 
     command_id: Id
     task: Id
@@ -162,6 +165,7 @@ class Order(
     retrain_kind: RetrainKind = "manual"
     reason: str = ""
     by: str = ""
+    tune: bool = False
 
 
 Command = Publish | Order
