@@ -21,7 +21,8 @@ class Example(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One text with what is known of it; an empty label and no value: unlabelled.
 
     `group` is never divided between parts (a query, a customer); `slice` names what the gate looks
-    at separately (a product category, a language); `weight` multiplies its loss.
+    at separately (a product category, a language); `weight` multiplies its loss; `origin` is
+    empty for what the source said, else `weak` (rules), `person` (an answer), `augmented`.
     """
 
     example_id: str
@@ -33,6 +34,7 @@ class Example(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     group: str = ""
     slice: str = ""
     weight: float = 1.0
+    origin: str = ""
 
 
 class Corpus(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,7 +48,7 @@ class Corpus(msgspec.Struct, frozen=True, kw_only=True):
 
     def texts(self) -> list[str]:
         """What may be pre-trained on: every text that is not in the validation or test part."""
-        found = [*self.train, *self.unlabelled]
+        found = [one for one in (*self.train, *self.unlabelled) if one.origin != "augmented"]
         return [text for one in found for text in (one.text, one.pair) if text]
 
 
