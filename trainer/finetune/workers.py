@@ -1,0 +1,52 @@
+"""Several processes that train one model, as torchrun starts them; alone without it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import distributed
+
+
+def device() -> torch.device:
+    """This process's GPU where there is one, else the CPU."""
+    if torch.cuda.is_available():
+        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    return torch.device("cpu")
+
+
+def join_workers() -> None:
+    """Joins the group that torchrun's variables describe, if they are there."""
+    if "WORLD_SIZE" in os.environ and not distributed.is_initialized():
+        distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+
+
+def place() -> tuple[int, int]:
+    """This process's place and how many there are."""
+    if distributed.is_available() and distributed.is_initialized():
+        return distributed.get_rank(), distributed.get_world_size()
+    return 0, 1
+
+
+def wait() -> None:
+    """Until all processes are here."""
+    if place()[1] > 1:
+        distributed.barrier()
+
+
+def mean_gradients(parameters: Iterable[Any]) -> None:
+    """Gives every process the mean of all gradients, in one message."""
+    world = place()[1]
+    if world == 1:
+        return
+    moved = [one for one in parameters if one.requires_grad]
+    for one in moved:
+        if one.grad is None:
+            one.grad = torch.zeros_like(one)
+    flat = torch.cat([one.grad.flatten() for one in moved])
+    distributed.all_reduce(flat)
+    flat /= world
+    for one, part in zip(moved, flat.split([one.numel() for one in moved]), strict=True):
+        one.grad.copy_(part.view_as(one))
