@@ -1,0 +1,166 @@
+"""The search stage from judged pairs to files: on a small shop and a small network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+import torch
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+
+from trainer.corpus.examples import Corpus, Example
+from trainer.pretrain.encoder import Encoder, save_encoder
+from trainer.search.blend_fit import fit_blend
+from trainer.search.judged import clean_text, judged, product
+from trainer.search.lexical import Bm25Settings, bm25_scores, words_of
+from trainer.search.model import CARD, blended, lexical_scores, load_search
+from trainer.search.negatives import with_negatives
+from trainer.search.settings import SearchSettings
+from trainer.search.stage import divided, fit_search
+from trainer.task import Task
+
+COLOURS = ("red", "blue", "green", "black", "white", "yellow", "brown", "grey")
+THINGS = ("cup", "shoe", "lamp", "chair", "bag", "clock")
+
+
+def pairs(queries: range) -> list[Example]:
+    """Queries `colour thing`: the right product, one of another colour, and another thing."""
+    found = []
+    for i in queries:
+        colour, thing = COLOURS[i % len(COLOURS)], THINGS[i % len(THINGS)]
+        other, strange = COLOURS[(i + 1) % len(COLOURS)], THINGS[(i + 1) % len(THINGS)]
+        offers = ((colour, thing, 4.0), (other, thing, 2.0), (other, strange, 1.0))
+        for place, (tint, kind, value) in enumerate(offers):
+            found.append(
+                Example(
+                    example_id=f"{i}-{place}",
+                    text=f"{colour} {thing}",
+                    pair=f"{tint} {kind}\nA fine {kind} in {tint}.",
+                    value=value,
+                )
+            )
+    return found
+
+
+@pytest.fixture(scope="module")
+def corpus() -> Corpus:
+    return Corpus(train=pairs(range(16)), valid=pairs(range(16, 20)), test=pairs(range(20, 24)))
+
+
+@pytest.fixture(scope="module")
+def encoder_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from transformers import BertConfig, BertModel
+
+    torch.manual_seed(1)
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *COLOURS, *THINGS]
+    vocabulary = {word: place for place, word in enumerate(words)}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]",
+        pair="[CLS] $A [SEP] $B [SEP]",
+        special_tokens=[("[CLS]", 2), ("[SEP]", 3)],
+    )
+    config = BertConfig(
+        vocab_size=len(words), hidden_size=16, num_hidden_layers=1, num_attention_heads=2,
+        intermediate_size=32, max_position_embeddings=64,
+    )  # fmt: skip
+    folder = tmp_path_factory.mktemp("encoder")
+    save_encoder(Encoder(BertModel(config, add_pooling_layer=False), tokenizer), folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def task() -> Task:
+    search = SearchSettings(precision="float32", group=3, hard_negatives=1, pair_epochs=1)
+    return Task(task="search", kind="search", search=search)
+
+
+@pytest.fixture(scope="module")
+def fitted(
+    task: Task, corpus: Corpus, encoder_folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    folder = tmp_path_factory.mktemp("model")
+    figures = fit_search(task, corpus, encoder_folder, folder)
+    assert figures["fitted_blend_ndcg10"] > 0.8
+    return folder
+
+
+def test_the_same_data_and_seed_give_the_same_files(
+    task: Task, corpus: Corpus, encoder_folder: Path, fitted: Path, tmp_path: Path
+) -> None:
+    fit_search(task, corpus, encoder_folder, tmp_path)
+    for one in sorted(fitted.rglob("*")):
+        if one.is_file():
+            assert (tmp_path / one.relative_to(fitted)).read_bytes() == one.read_bytes(), one.name
+
+
+def test_grades_of_the_test_part_change_nothing(
+    task: Task, corpus: Corpus, encoder_folder: Path, fitted: Path, tmp_path: Path
+) -> None:
+    turned = [msgspec.structs.replace(one, value=5.0 - (one.value or 0.0)) for one in corpus.test]
+    fit_search(task, msgspec.structs.replace(corpus, test=turned), encoder_folder, tmp_path)
+    for name in (CARD, "blend.json", "pairs/head.safetensors", "vectors/model.safetensors"):
+        assert (tmp_path / name).read_bytes() == (fitted / name).read_bytes(), name
+
+
+def test_a_loaded_model_says_what_the_fitted_one_said(fitted: Path, corpus: Corpus) -> None:
+    rows = judged(corpus.train, corpus.valid, corpus.test)
+    model = load_search(fitted)
+    scores = lexical_scores(rows, words_of(rows), model.card)
+    scores |= {"dense": np.zeros(len(rows)), "cross": np.zeros(len(rows))}
+    assert blended(scores, model.blend).shape == (len(rows),)
+
+
+def test_the_blend_is_learned_on_queries_that_no_network_is_fitted_on(corpus: Corpus) -> None:
+    rows = judged(corpus.train, corpus.valid, corpus.test)
+    networks, blend = divided(rows, 0.25, seed=3)
+    assert not set(networks) & set(blend)
+    assert set(rows.part_of[networks]) == {0}
+    assert set(rows.part_of[blend]) == {0, 1}
+
+
+def test_a_hard_negative_is_never_a_product_that_was_judged(corpus: Corpus) -> None:
+    rows = judged(corpus.train, corpus.valid, corpus.test)
+    queries = np.flatnonzero(rows.part_of == 0)
+    settings = SearchSettings(hard_negatives=2)
+    more = with_negatives(rows, queries, (words_of(rows), Bm25Settings()), settings, seed=1)
+    before = rows.of_queries(queries)
+    known = {(before.query_of[i], before.titles[i]) for i in range(len(before))}
+    added = range(len(before), len(more))
+    assert len(added)
+    assert all((more.query_of[i], more.titles[i]) not in known for i in added)
+    assert all(more.grades[i] == 0.0 for i in added)
+    assert all(more.weights[i] == settings.negative_weight for i in added)
+
+
+def test_bm25_puts_the_product_with_all_words_first(corpus: Corpus) -> None:
+    rows = judged(corpus.train)
+    scores = bm25_scores(rows, words_of(rows).documents(Bm25Settings()), Bm25Settings())
+    for at in rows.by_query():
+        assert rows.grades[at[np.argmax(scores[at])]] == rows.grades[at].max()
+
+
+def test_the_blend_follows_the_score_that_orders_well(corpus: Corpus) -> None:
+    rows = judged(corpus.train)
+    noise = np.random.default_rng(1).normal(size=len(rows))
+    everything = np.arange(len(rows.queries))
+    blend = fit_blend(rows, {"good": rows.grades, "noise": noise}, everything, l2=1.0)
+    assert blend.weights[0] > 5 * abs(blend.weights[1])
+
+
+def test_grades_count_from_the_lowest_of_training() -> None:
+    train = [Example(example_id="1", text="q", pair="a", value=2.0)]
+    test = [Example(example_id="2", text="q", pair="b", value=1.0)]
+    rows = judged(train, test)
+    assert rows.grades.tolist() == [0.0, 0.0]
+    assert rows.part_of.tolist() == [0, 1]
+
+
+def test_text_is_cleaned_once_and_for_all() -> None:
+    dirty = "<style>p{color:red}</style>180\u00c2\u00b0 flip &amp; turn <br/>now"
+    assert clean_text(dirty) == "180° flip & turn now"
+    assert clean_text(clean_text(dirty)) == clean_text(dirty)
+    assert product("Cup") == ("Cup", "")
