@@ -46,7 +46,7 @@ def _search(number: int, kinds: list[str | None], **changes: Any) -> tuple[Any, 
         age=changes.get("age", "final"),
         slots=[
             SlotLabel(item_id=f"i{i}", position=i + 1, kind=kind,
-                      state="positive" if kind else "negative")
+                      state="positive" if kind else "expired_negative")
             for i, kind in enumerate(kinds)
         ],
     )  # fmt: skip
