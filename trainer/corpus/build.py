@@ -8,9 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from core.settings import Settings
 from schemas.errors import BadSettings
 from trainer.corpus.archive import digest_of, unpacked
+from trainer.corpus.augment import augmented, synonyms_for
 from trainer.corpus.card import describe, write_card
 from trainer.corpus.clean import Cleaned, Placed, clean
 from trainer.corpus.examples import Corpus, Example, labels_of, write_corpus
@@ -18,8 +21,10 @@ from trainer.corpus.files import read_rows
 from trainer.corpus.leakage import leaks, refuse_leaks
 from trainer.corpus.mapping import Mapping
 from trainer.corpus.querying import query_rows, without_consent
-from trainer.corpus.settings import FileSettings
+from trainer.corpus.settings import FileSettings, WeakSettings
 from trainer.corpus.splits import divide
+from trainer.corpus.uncertain import read_back, with_answers
+from trainer.corpus.weak import label_weakly
 from trainer.task import Kind, Task
 
 _log = logging.getLogger(__name__)
@@ -44,11 +49,15 @@ def build_corpus(task: Task, folder: Path, settings: Settings | None = None) -> 
         Unavailable: ClickHouse did not answer.
     """
     read = _read(task, settings)
-    cleaned = clean(read.placed, task.data.clean, task.language)
-    corpus = _divided(task, cleaned)
+    answers = [read_back(task.path(name)) for name in task.data.answers]
+    placed, unused = with_answers(read.placed, answers, task.kind)
+    cleaned = clean(placed, task.data.clean, task.language)
+    corpus, rules = label_weakly(_divided(task, cleaned), _weak(task))
     checks = leaks(corpus, task.data.leakage)
+    corpus = _augmented(task, corpus)
     dropped = read.dropped + cleaned.dropped
     card = describe(task, corpus, read.sources, dropped, checks)
+    card |= {"weak_rules_accuracy": rules, "answers_unused": dict(+unused)}
     write_corpus(corpus, folder)
     write_card(card, folder)
     _log.info(
@@ -67,6 +76,21 @@ def is_known(kind: Kind, one: Example) -> bool:
     if kind == "regress":
         return one.value is not None
     return kind == "recommend" or bool(one.pair)
+
+
+def _weak(task: Task) -> WeakSettings:
+    if task.data.weak.rules and task.kind != "classify":
+        raise BadSettings(f"data.weak.rules give labels, and a {task.kind} task has none")
+    return task.data.weak
+
+
+def _augmented(task: Task, corpus: Corpus) -> Corpus:
+    settings = task.data.augment
+    path = task.path(settings.synonyms) if settings.synonyms else None
+    synonyms = synonyms_for(corpus.train, settings, path)
+    copies = augmented(corpus.train, settings, task.seed, synonyms)
+    better: Corpus = msgspec.structs.replace(corpus, train=[*corpus.train, *copies])
+    return better
 
 
 def _read(task: Task, settings: Settings | None) -> Read:
