@@ -57,15 +57,15 @@ def _paired(rows: Sequence[Judged]) -> dict[str, Any]:
     by_policy = _by_policy(rows)
     return {
         f"{a} - {b}": {
-            "hr_10": _interval(by_policy[a], by_policy[b], lambda r: float(r.found > 0)),
-            "recall_10": _interval(by_policy[a], by_policy[b], lambda r: r.found / r.wanted),
+            "hr_10": interval(by_policy[a], by_policy[b], lambda r: float(r.found > 0)),
+            "recall_10": interval(by_policy[a], by_policy[b], lambda r: r.found / r.wanted),
         }
         for a, b in PAIRS
         if a in by_policy and b in by_policy
     }
 
 
-def _interval(ours: Sequence[Judged], theirs: Sequence[Judged], value: Any) -> list[float]:
+def interval(ours: Sequence[Judged], theirs: Sequence[Judged], value: Any) -> list[float]:
     """Mean difference and its 95 % interval, bootstrapped by customer."""
     totals: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
     for a, b in zip(ours, theirs, strict=True):

@@ -24,6 +24,7 @@ from schemas.topics import Topic
 
 FAUST_EVENTS = 60_000
 PACKAGES = {
+    "recommenders": ("implicit", "rectools"),
     "quix": ("quixstreams", "msgspec"),
     "bytewax": ("bytewax", "confluent-kafka", "msgspec"),
 }
