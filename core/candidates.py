@@ -82,6 +82,17 @@ class Ground:
         return top_rows(self.related * self.allowed, max(TAKEN[COOCCURRENCE], self.ask.k))
 
     @cached_property
+    def session(self) -> Floats:
+        """Co-occurrence with what the visitor's newest visit was about, shape (catalogue,)."""
+        rows = self.visitor.session_rows()
+        return self.state.cooccurrence_scores(rows, np.ones(len(rows), np.float32))
+
+    @cached_property
+    def like_baskets(self) -> Floats:
+        """How often each item is in others' recent baskets like the visitor's, by how alike."""
+        return like_baskets(self.state, self.ask, self.visitor)
+
+    @cached_property
     def popular(self) -> Rows:
         """The allowed items most wanted in seven days, at least 2 k where there are."""
         rows = self.state.popularity.ranked(self.ask.now_ms, 7)
@@ -110,7 +121,8 @@ def gather_each(ground: Ground, sequences: Sequence[SequenceScores | None]) -> l
     heard = [_heard(ground, others, sequence) for sequence in sequences]
     rows = (reduce(np.bitwise_or, (mask for mask, _ in heard), others) != 0).nonzero()[0]
     item_ids = list(map(state.catalogue.item_ids.__getitem__, rows.tolist()))
-    shared = features.shared(state, ground.visitor, ground.ask.now_ms, rows, ground.related[rows])
+    near = features.Near(ground.related, ground.session, ground.like_baskets).at(rows)
+    shared = features.shared(state, ground.visitor, ground.ask.now_ms, rows, near)
     found = []
     for mask, log_probs in heard:
         sources = mask[rows]
@@ -131,6 +143,7 @@ def visitor_of(state: ShopState, ask: Ask) -> VisitorHistory:
     if len(rows):
         visitor.add(rows, 1.0, True, ask.now_ms)
         visitor.counts = np.array(list(counts.values()), np.float32)
+        visitor.fading = visitor.counts.copy()
     return visitor
 
 
@@ -151,6 +164,19 @@ def related_scores(state: ShopState, visitor: VisitorHistory) -> Floats:
         newest = np.sort(np.argsort(-visitor.last_ms, kind="stable")[:COOCCURRENCE_HISTORY])
         rows, counts = rows[newest], counts[newest]
     return state.cooccurrence_scores(rows, counts)
+
+
+def like_baskets(state: ShopState, ask: Ask, visitor: VisitorHistory) -> Floats:
+    """What others' recent baskets hold that are like the visitor's, shape (catalogue,).
+
+    An item of the visitor's counts by the logarithm of how often they took it, and by how rare it
+    has been in four weeks.
+    """
+    wanted = np.zeros(len(state.catalogue), np.float32)
+    rows = visitor.rows
+    common = state.popularity.window(ask.now_ms, 28)[rows]
+    wanted[rows] = np.log1p(visitor.counts) / np.sqrt(1.0 + common)
+    return state.recent.scores(state.owner(ask.visitor_id), wanted)
 
 
 def top_rows(values: Floats, n: int) -> Rows:

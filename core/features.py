@@ -28,6 +28,9 @@ FEATURE_NAMES: tuple[str, ...] = (
     "own_last_session",
     "own_repeat_tendency",
     "own_item_repeat_rate",
+    "own_rate",
+    "own_fading",
+    "own_visits_ago",
     "popularity_1d",
     "popularity_7d",
     "popularity_28d",
@@ -36,6 +39,9 @@ FEATURE_NAMES: tuple[str, ...] = (
     "cooccurrence",
     "cooccurrence_rank",
     "cooccurrence_share",
+    "cooccurrence_session",
+    "cooccurrence_others",
+    "like_baskets",
     "sequence",
     "sequence_rank",
     "sequence_missing",
@@ -94,20 +100,43 @@ class Shared:
         return matrix
 
 
-def shared(
-    state: ShopState, visitor: VisitorHistory, now_ms: int, rows: Rows, related: Floats
-) -> Shared:
-    """The part that is the same whichever model is heard.
+@dataclass(frozen=True)
+class Near:
+    """How near items are to one shopper, each of shape (n,).
 
-    The highest of `related` must be among the candidates of each model: shares are of it.
+    `related` is co-occurrence with all their items, `session` with those of the newest visit;
+    `like_baskets` says how often an item is in others' recent baskets that are like theirs.
     """
+
+    related: Floats
+    session: Floats
+    like_baskets: Floats
+
+    def at(self, rows: Rows) -> Near:
+        """The same of some rows."""
+        return Near(self.related[rows], self.session[rows], self.like_baskets[rows])
+
+
+def shared(
+    state: ShopState, visitor: VisitorHistory, now_ms: int, rows: Rows, near: Near
+) -> Shared:
+    """The part that is the same whichever model is heard; `near` is of the candidates alone.
+
+    The highest of `near.related` must be among the candidates of each model: shares are of it.
+    """
+    related = near.related
     windows = [state.popularity.window(now_ms, days)[rows] for days in (1, 7, 28)]
     repeat_rate = _repeat_rate(state, rows)
+    own, counts = _own(state, visitor, now_ms, rows, repeat_rate)
     columns = {
-        **_own(state, visitor, now_ms, rows, repeat_rate),
+        **own,
         **_popularity(*windows),
         "cooccurrence": np.log1p(related),
         "cooccurrence_share": _share(related),
+        "cooccurrence_session": np.log1p(near.session),
+        # An item is as near to itself as can be: without that, what its company says.
+        "cooccurrence_others": np.log1p(np.maximum(related - counts, 0.0)),
+        "like_baskets": np.log1p(near.like_baskets),
         "item_age": _age(state, now_ms, rows),
         "item_repeat_rate": repeat_rate,
         "price_distance": _price_distance(state, visitor, rows),
@@ -137,9 +166,10 @@ def _minus_logs(n: int) -> Floats:
 
 def _own(
     state: ShopState, visitor: VisitorHistory, now_ms: int, rows: Rows, repeat_rate: Floats
-) -> dict[str, Floats]:
+) -> tuple[dict[str, Floats], Floats]:
+    """Columns of the shopper's own items, and how often they took each."""
     if not len(visitor.rows):
-        return {}
+        return {}, np.zeros(len(rows), np.float32)
     place = np.full(len(state.catalogue), -1, np.int64)
     place[visitor.rows] = np.arange(len(visitor.rows))
     at = place[rows]
@@ -147,7 +177,9 @@ def _own(
     counts = visitor.counts[at] * own
     last_ms = visitor.last_ms[at]
     days = np.maximum(now_ms - last_ms, 0) / DAY_MS
-    return {
+    since_first = visitor.sessions - visitor.first_visit[at]
+    ago = visitor.sessions - visitor.last_visit[at]
+    columns = {
         "own": own,
         "own_count": np.log1p(counts),
         "own_share": counts / visitor.sessions,
@@ -155,7 +187,11 @@ def _own(
         "own_last_session": own * (last_ms >= visitor.session_ms),
         "own_repeat_tendency": own * (visitor.repeats / (visitor.taken + 5.0)),
         "own_item_repeat_rate": own * repeat_rate,
+        "own_rate": counts / (since_first + np.float32(2.0)),
+        "own_fading": np.log1p(visitor.faded(at) * own),
+        "own_visits_ago": own / (ago + np.float32(1.0)),
     }
+    return columns, np.asarray(counts, np.float32)
 
 
 def _repeat_rate(state: ShopState, rows: Rows) -> Floats:

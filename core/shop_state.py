@@ -16,6 +16,7 @@ from core.array_packing import pack, unpack
 from core.catalogue import Catalogue, Rows
 from core.cooccurrence import Cooccurrence, visitor_weights
 from core.popularity import DayPopularity
+from core.recent_baskets import RecentBaskets
 from core.sequence import SequenceVocabulary
 from core.visitor_history import VisitorHistory
 
@@ -38,6 +39,7 @@ class ShopState:
         self.visitors: dict[str, VisitorHistory] = {}
         self.owners: dict[str, str] = {}  # an id that is another name for that one
         self.popularity = DayPopularity(self.catalogue.capacity)
+        self.recent = RecentBaskets()
         self.cooccurrence = Cooccurrence(max_cooccurrence_items)
         self.slot_of: NDArray[np.int64] = np.full(self.catalogue.capacity, -1, np.int64)
         self.row_of_slot: NDArray[np.int64] = np.full(self.catalogue.capacity, -1, np.int64)
@@ -60,6 +62,7 @@ class ShopState:
         if is_purchase:
             visitor.price(self.catalogue.log_price[rows])
             self.catalogue.sold(rows, at_ms, earlier)
+            self.recent.add(owner, rows)
         self.popularity.add(rows, weight, at_ms)
         self._relate(visitor, rows)
 
@@ -99,6 +102,7 @@ class ShopState:
         history = self.visitors.pop(source, None)
         if history is None:
             return
+        self.recent.rename(source, goal)
         kept = self.visitors.get(goal)
         if kept is None:
             self.visitors[goal] = history
@@ -112,6 +116,7 @@ class ShopState:
         history = self.visitors.pop(self.owner(visitor_id), None)
         if history is not None:
             self._withdraw(history)
+            self.recent.forget(self.owner(visitor_id))
 
     def vocabulary_columns(self, vocabulary: SequenceVocabulary) -> Rows:
         """Column of each catalogue item, len(vocabulary) for those that it does not know."""
@@ -147,6 +152,7 @@ class ShopState:
                 "row_of_slot": self.row_of_slot[: self.cooccurrence.size],
                 "visitors": {name: v.to_dict() for name, v in self.visitors.items()},
                 "owners": self.owners,
+                "recent": self.recent.to_list(),
             }
         )
 
@@ -160,6 +166,7 @@ class ShopState:
         state._make_room()
         state.popularity.buckets = saved["buckets"]
         state.owners = saved.get("owners", {})
+        state.recent = RecentBaskets.from_list(saved.get("recent", []))
         for row in saved["row_of_slot"].tolist():
             state._admit(row)
         for name, history in saved["visitors"].items():
