@@ -27,6 +27,7 @@ PACKAGES = {
     "recommenders": ("implicit", "rectools"),
     "quix": ("quixstreams", "msgspec"),
     "bytewax": ("bytewax", "confluent-kafka", "msgspec"),
+    "rectools": ("rectools[torch]",),
 }
 SET = {
     "faust": "one agent, raw bytes, polls of 2,000, buffer of 16,384, commits every 10,000 events",
