@@ -112,6 +112,40 @@ def above_share(name: str, compared: Compared, seed: int, share: float = FLOOR_S
     )  # fmt: skip
 
 
+def slice_not_worse(name: str, compared: Compared, seed: int, margin: float) -> GateCheck:
+    """As `not_worse`, for a protected part of the requests; too few of them judge nothing.
+
+    A part is small, so its margin is wide: it guards against a version that pays for its gain with
+    one group's loss.
+
+    >>> few = Compared(np.zeros(5), np.ones(5), ["a"] * 5)
+    >>> slice_not_worse("cold", few, 1, 0.2).detail
+    'not judged: 5 < 30 requests'
+    """
+    mean, low, high, n = compared.interval(seed) if len(compared.customers) else (0.0, 0.0, 0.0, 0)
+    few = n < MINIMUM_REQUESTS
+    detail = f"not judged: {n} < {MINIMUM_REQUESTS} requests" if few else ""
+    return GateCheck(
+        name=name, passed=few or low > -margin, value=mean, threshold=-margin, low=low, high=high,
+        n=n, detail=detail,
+    )  # fmt: skip
+
+
+def keeps_share(name: str, share: float, champions: float, kept: float) -> GateCheck:
+    """Passes when a group keeps this much of the exposure that the champion gives it.
+
+    *Source:* Singh and Joachims, Fairness of Exposure in Rankings, 2018.
+
+    >>> keeps_share("tail", 0.06, 0.1, 0.5).passed, keeps_share("tail", 0.04, 0.1, 0.5).passed
+    (True, False)
+    """
+    threshold = kept * champions
+    detail = f"champion {champions:.4f}"
+    return GateCheck(
+        name=name, passed=share >= threshold, value=share, threshold=threshold, detail=detail
+    )
+
+
 def off_policy(
     name: str, candidate: Floats, champion: Floats, explored: Explored, seed: int
 ) -> GateCheck:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 
+import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from adapters.artefacts import ArtefactStore
+from adapters.onnx import load_manifest
 from adapters.signing import sign
 from core.features import feature_schema_hash
 from core.model_version import MANIFEST, SIGNATURE, digest, identified, sha256
 from core.ranking import RankerWeights
 from core.settings import Settings
 from schemas.codec import encode
+from schemas.errors import RejectedModel
 from schemas.ids import derived_id
 from schemas.models import Gate, Manifest, Probe, Publish, Retrain, Weights
 from trainer.provenance import code_revision, lock_hash
@@ -70,15 +74,26 @@ def manifest_of(
             files=[digest(name, data) for name, data in sorted(files.items())],
             probe=probe,
             metrics=dict(sorted(candidate.judged.figures().items())),
+            card=dict(sorted(candidate.card.items())),
         )
     )
 
 
-def store_signed(store: ArtefactStore, key: Ed25519PrivateKey, made: Made) -> None:
-    """Writes the version with its manifest and signature; raises Unavailable."""
+def store_signed(store: ArtefactStore, key: Ed25519PrivateKey, made: Made) -> Made:
+    """Writes the version with its manifest and signature; raises Unavailable.
+
+    A version that is there already keeps the wall times of its forms, all that can differ: the
+    digest that was announced must hold.
+    """
+    task, version = made.manifest.task, made.manifest.version
+    with suppress(RejectedModel):
+        there = load_manifest(store, task, version, key.public_key())
+        timed = msgspec.structs.replace(made.manifest, variants=there.variants)
+        made = replace(made, manifest=timed)
     data = made.manifest_bytes
     files = {**made.files, MANIFEST: data, SIGNATURE: sign(key, data)}
-    store.put(made.manifest.task, made.manifest.version, files)
+    store.put(task, version, files)
+    return made
 
 
 def publish_of(retrain: Retrain, settings: Settings, made: Made) -> Publish:

@@ -37,7 +37,8 @@ class Work:
         self.last_seconds = 0.0
         self._settings = settings
         self._show_bar = show_bar
-        self._pipeline = Pipeline(Tools(settings, store, key))
+        checkpoints = home_of(settings) / "checkpoints"
+        self._pipeline = Pipeline(Tools(settings, store, key, checkpoints))
 
     def answer(self, retrain: Retrain) -> Publish:
         """Trains; whatever goes wrong becomes the reason of a Publish without a version."""

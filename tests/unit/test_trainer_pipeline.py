@@ -116,6 +116,20 @@ def test_the_same_data_and_seed_give_the_same_version(first: Made, tmp_path: Pat
     assert again.manifest.files == first.manifest.files
 
 
+def test_a_manifest_holds_the_data_card_and_the_table_of_forms(
+    workshop: Workshop, first: Made
+) -> None:
+    assert first.manifest.card["leaked_sessions"] == 0
+    assert {each.name for each in first.manifest.variants} == {
+        "float32",
+        "int8",
+        "pruned",
+        "student",
+    }
+    again = workshop.train(shop_data(50))
+    assert again.manifest_bytes == first.manifest_bytes  # wall times are those first stored
+
+
 def test_an_honest_warm_start_passes_against_its_champion(workshop: Workshop, first: Made) -> None:
     later = workshop.train(shop_data(64), first.manifest.version)
     assert later.gate.passed, later.gate.reason

@@ -8,10 +8,12 @@ first training, as much as its fitting takes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+
+from trainer.recommend.ranks import average_over_ranks
 
 KEPT_MEAN, KEPT_SQUARE = 0.9, 0.999
 DECAY = 0.01
@@ -20,14 +22,22 @@ _TINY = 1e-8
 
 
 class AdamW:
-    """Moves the parameters' values and gradients into two vectors, then steps on those."""
+    """Moves the parameters' values and gradients into two vectors, then steps on those.
 
-    def __init__(self, parameters: Iterable[nn.Parameter]) -> None:
+    With `averaged` above zero it keeps an average of the values, that share of which stays at each
+    step. *Source:* Polyak and Juditsky, Acceleration of Stochastic Approximation, 1992.
+    """
+
+    def __init__(
+        self, parameters: Iterable[nn.Parameter], decay: float = DECAY, averaged: float = 0.0
+    ) -> None:
         found = list(parameters)
+        self._decay, self._averaged = decay, averaged
         self._values = torch.cat([one.detach().flatten() for one in found])
         self._slopes = torch.zeros_like(self._values)
         self._mean = torch.zeros_like(self._values)
         self._square = torch.zeros_like(self._values)
+        self._average = self._values.clone() if averaged else None
         self._steps = 0
         sizes = [one.numel() for one in found]
         parts = zip(found, self._values.split(sizes), self._slopes.split(sizes), strict=True)
@@ -38,10 +48,35 @@ class AdamW:
         """One step down the gradient that has been summed up; the gradient is zero afterwards."""
         self._steps += 1
         slopes, square = self._slopes, self._square
+        average_over_ranks(slopes)
         slopes.mul_(min(1.0, LARGEST_NORM / (float(slopes.norm()) + _TINY)))
         self._mean.lerp_(slopes, 1 - KEPT_MEAN)
         square.mul_(KEPT_SQUARE).addcmul_(slopes, slopes, value=1 - KEPT_SQUARE)
         spread = square.sqrt().div_((1 - KEPT_SQUARE**self._steps) ** 0.5).add_(_TINY)
-        self._values.mul_(1 - rate * DECAY)
+        self._values.mul_(1 - rate * self._decay)
         self._values.addcdiv_(self._mean, spread, value=-rate / (1 - KEPT_MEAN**self._steps))
         slopes.zero_()
+        if self._average is not None:
+            kept = min(self._averaged, self._steps / (self._steps + 9))  # young averages forget
+            self._average.lerp_(self._values, 1 - kept)
+
+    def use_average(self) -> None:
+        """Sets the parameters to their average, where one is kept."""
+        if self._average is not None:
+            self._values.copy_(self._average)
+
+    @property
+    def steps(self) -> int:
+        """How many steps were taken."""
+        return self._steps
+
+    def vectors(self) -> dict[str, Tensor]:
+        """All that the next step depends on, by name."""
+        found = {"values": self._values, "mean": self._mean, "square": self._square}
+        return found if self._average is None else {**found, "average": self._average}
+
+    def resume(self, vectors: Mapping[str, Tensor], steps: int) -> None:
+        """Goes on from vectors of the same parameters."""
+        for name, mine in self.vectors().items():
+            mine.copy_(vectors[name])
+        self._steps = steps

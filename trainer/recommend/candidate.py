@@ -4,21 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from core.candidates import DISCOVER
 from core.gate import MINIMUM_REQUESTS
+from core.model_version import sha256
 from core.ranking import RankerWeights
 from core.sequence import SequenceVocabulary
 from core.settings import Settings
 from schemas.errors import RejectedModel
 from schemas.models import GateCheck, Retrain
+from trainer.recommend.card import Card, card_of, leakage_check
 from trainer.recommend.checks import CANDIDATE, CHAMPION, offline_checks
 from trainer.recommend.data import ShopData, training_sessions, vocabulary_of
 from trainer.recommend.evaluate import Judged, judge, judge_cross_fitted, judge_ranked, log_probs
 from trainer.recommend.exploration import exploration_check
 from trainer.recommend.fit import SequenceModel, fit
+from trainer.recommend.guards import guard_checks
 from trainer.recommend.holdout import HeldOut, first_holdout, holdout
 from trainer.recommend.parent import Champion, scorer_of
 from trainer.recommend.past_state import PastState
@@ -33,6 +37,7 @@ from trainer.recommend.recipes import (
 from trainer.recommend.windows import VisitorSessions
 from trainer.stages import Stages
 
+FITTING, REFITTING = PARTS = ("fit", "refit")
 Weights = Mapping[str, RankerWeights]
 Sessions = Callable[[list[VisitorSessions]], list[VisitorSessions]]
 
@@ -42,6 +47,7 @@ class Job:
     """One retrain with what it is trained on and from; `refused` says why there is no champion.
 
     `disturb` changes the training sessions: for the proof that the gate refuses nonsense.
+    `checkpoints` is the folder where a training that is killed finds how far it was.
     """
 
     retrain: Retrain
@@ -50,6 +56,21 @@ class Job:
     champion: Champion | None = None
     refused: str = ""
     disturb: Sessions | None = None
+    checkpoints: Path | None = None
+
+    def checkpoint(self, part: str) -> Path | None:
+        """Where a part of this training says how far it is; None where nobody keeps that."""
+        if self.checkpoints is None:
+            return None
+        name = sha256(self.retrain.retrain_id.encode())[:16]
+        return self.checkpoints / f"{name}-{part}.safetensors"
+
+    def forget_checkpoints(self) -> None:
+        """Removes what a finished training no longer needs."""
+        for part in PARTS:
+            path = self.checkpoint(part)
+            if path is not None:
+                path.unlink(missing_ok=True)
 
     @property
     def is_first(self) -> bool:
@@ -67,6 +88,7 @@ class Candidate:
     judged: Judged
     ranker: dict[str, RankerWeights]
     checks: list[GateCheck]
+    card: Card
 
     @property
     def requests(self) -> list[HeldOut]:
@@ -97,7 +119,11 @@ def make_candidate(job: Job, settings: Settings, past: PastState, stages: Stages
         checks = offline_checks(judged, settings.seed, is_first=job.champion is None)
         unseen = [one for one in job.data.explored if one.served_at_ms > after_ms]
         checks.append(exploration_check(unseen, models, settings.seed))
-    return Candidate(model, titles, after_ms, judged, ranker, checks)
+        if job.champion is not None:
+            checks += guard_checks(job.data, judged, after_ms, settings.seed)
+        card = card_of(job.data, requests, after_ms)
+        checks.append(leakage_check(card))
+    return Candidate(model, titles, after_ms, judged, ranker, checks, card)
 
 
 def refitted(job: Job, settings: Settings, candidate: Candidate) -> SequenceModel:
@@ -109,6 +135,7 @@ def refitted(job: Job, settings: Settings, candidate: Candidate) -> SequenceMode
         candidate.titles,
         with_settings(REFIT, settings),
         candidate.model.as_parent(),
+        job.checkpoint(REFITTING),
     )
 
 
@@ -136,7 +163,8 @@ def _fitted(
     sessions = training_sessions(seen, fresh_after_ms)
     if job.disturb is not None:
         sessions = job.disturb(sessions)
-    return fit(sessions, vocabulary, titles, with_settings(recipe, settings), parent)
+    recipe = with_settings(recipe, settings)
+    return fit(sessions, vocabulary, titles, recipe, parent, job.checkpoint(FITTING))
 
 
 def _ranked(

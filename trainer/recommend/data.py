@@ -12,6 +12,8 @@ from core.shop_state import KIND_WEIGHT
 from core.visitor_history import SESSION_GAP_MS
 from trainer.recommend.windows import VisitorSessions
 
+BOT_EVENTS, BOT_WITHIN_MS = 300, 600_000
+"""Whoever acts every two seconds for ten minutes without a pause is no person."""
 MAX_SESSION_ITEMS = 100
 """A session with more distinct items is a wholesale list: it counts, but nothing is learned."""
 
@@ -74,10 +76,11 @@ def clean(
     """Orders by (event time, event id) and leaves out what teaches nothing, with counts.
 
     Left out: kinds that count nothing, repeated event ids, events after `until_ms`, events without
-    items. An item named twice in one event counts once.
+    items, and all events of visitors who act faster than people do. An item named twice in one
+    event counts once.
     """
     kept: list[Interaction] = []
-    dropped = {"kind": 0, "repeated": 0, "late": 0, "empty": 0}
+    dropped = {"kind": 0, "repeated": 0, "late": 0, "empty": 0, "bot": 0}
     seen: set[str] = set()
     for one in sorted(found, key=lambda i: (i.at_ms, i.event_id)):
         reason = _reason_to_drop(one, seen, until_ms)
@@ -86,7 +89,23 @@ def clean(
             continue
         seen.add(one.event_id)
         kept.append(one)
+    machines = bots(kept)
+    if machines:
+        people = [one for one in kept if one.visitor_id not in machines]
+        dropped["bot"], kept = len(kept) - len(people), people
     return ShopData(kept, items, until_ms, rows, {k: n for k, n in dropped.items() if n})
+
+
+def bots(interactions: Sequence[Interaction]) -> frozenset[str]:
+    """Visitors with `BOT_EVENTS` within `BOT_WITHIN_MS`; the interactions are in order of time."""
+    times: dict[str, list[int]] = {}
+    for one in interactions:
+        times.setdefault(one.visitor_id, []).append(one.at_ms)
+    return frozenset(
+        visitor
+        for visitor, at in times.items()
+        if any(late - at[i] <= BOT_WITHIN_MS for i, late in enumerate(at[BOT_EVENTS - 1 :]))
+    )
 
 
 def _reason_to_drop(one: Interaction, seen: set[str], until_ms: int) -> str | None:

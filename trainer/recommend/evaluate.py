@@ -16,7 +16,7 @@ from core.baselines import own_items, popular_7d
 from core.candidates import DISCOVER, Ask, Candidates, gather_each, ground_of
 from core.model_version import sha256
 from core.ranker_fit import fit_initial
-from core.ranking import RankerWeights, rank
+from core.ranking import RankerWeights, ranked
 from core.sequence import SequenceScores
 from core.shop_state import ShopState
 from trainer.recommend.data import ShopData
@@ -30,6 +30,8 @@ SURFACES = ("home", DISCOVER)
 Floats = NDArray[np.float64]
 Scorer = Callable[[Sequence[Sequence[str]]], list[SequenceScores]]
 Weights = Mapping[str, RankerWeights]
+Shown = dict[str, float]
+"""The items of one answer with their scores, best first."""
 
 
 @dataclass(frozen=True)
@@ -45,13 +47,15 @@ class Judged:
     """Everything measured: `lists` by (policy, surface), `log_prob` by (model, surface or swapped).
 
     `log_prob` is the mean over a basket's items (on discover the new ones), and under the name
-    `swapped` the same when each request is answered from another customer's history.
+    `swapped` the same when each request is answered from another customer's history. `shown` holds
+    a model's whole answers by (model, surface).
     """
 
     requests: Sequence[HeldOut]
     lists: dict[tuple[str, str], Lists] = field(default_factory=dict)
     log_prob: dict[tuple[str, str], Floats] = field(default_factory=dict)
     gathered: dict[tuple[str, str], list[Candidates]] = field(default_factory=dict)
+    shown: dict[tuple[str, str], list[Shown]] = field(default_factory=dict)
     state: ShopState = field(default_factory=ShopState)
 
     @property
@@ -88,10 +92,10 @@ def judge(
 def judge_ranked(judged: Judged, model: str, weights: Weights) -> None:
     """Adds the whole answer of a model, ranked with these weights."""
     for surface in SURFACES:
-        lists = [
+        shown = [
             _top(candidates, weights[surface]) for candidates in judged.gathered[model, surface]
         ]
-        judged.lists[model, surface] = judged_lists(judged.requests, surface, lists)
+        _keep(judged, model, surface, shown)
 
 
 def judge_cross_fitted(judged: Judged, model: str) -> dict[str, RankerWeights]:
@@ -105,12 +109,12 @@ def judge_cross_fitted(judged: Judged, model: str) -> dict[str, RankerWeights]:
     fitted = {}
     for surface in SURFACES:
         gathered = judged.gathered[model, surface]
-        lists: list[list[str]] = [[] for _ in gathered]
+        shown: list[Shown] = [{} for _ in gathered]
         for side in (0, 1):
             weights = _fitted(judged, surface, gathered, np.flatnonzero(half != side))
             for i in np.flatnonzero(half == side):
-                lists[i] = _top(gathered[i], weights)
-        judged.lists[model, surface] = judged_lists(judged.requests, surface, lists)
+                shown[i] = _top(gathered[i], weights)
+        _keep(judged, model, surface, shown)
         everyone = np.arange(len(gathered))
         fitted[surface] = _fitted(judged, surface, gathered, everyone)
     return fitted
@@ -198,8 +202,14 @@ def _mean(values: Floats) -> float:
     return round(float(counted.mean()), 6) if len(counted) else 0.0
 
 
-def _top(candidates: Candidates, weights: RankerWeights) -> list[str]:
-    return [slot.item_id for slot in rank(candidates, weights, K)]
+def _top(candidates: Candidates, weights: RankerWeights) -> Shown:
+    return ranked(candidates, weights).scored(K)
+
+
+def _keep(judged: Judged, model: str, surface: str, shown: list[Shown]) -> None:
+    judged.shown[model, surface] = shown
+    lists = [list(answer) for answer in shown]
+    judged.lists[model, surface] = judged_lists(judged.requests, surface, lists)
 
 
 def _fitted(

@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -17,10 +18,19 @@ from numpy.typing import NDArray
 
 from core.item_text import text_vectors
 from core.sequence import SequenceVocabulary
-from trainer.recommend.adamw import AdamW
+from trainer.recommend.adamw import DECAY, AdamW
+from trainer.recommend.augment import Augment, augmented
+from trainer.recommend.checkpoint import Checkpoint, Progress, fingerprint
 from trainer.recommend.cross_entropy import CrossEntropy
 from trainer.recommend.model import SequenceNetwork, ServedNetwork, Shape
-from trainer.recommend.windows import VisitorSessions, Windows, draw_windows, flatten
+from trainer.recommend.ranks import my_share, rank_and_count
+from trainer.recommend.windows import (
+    FlatSessions,
+    VisitorSessions,
+    Windows,
+    draw_windows,
+    flatten,
+)
 
 SAMPLED_ABOVE = 20_000
 SAMPLED_NEGATIVES = 4_096
@@ -36,7 +46,11 @@ class Parent:
 
 @dataclass(frozen=True)
 class Recipe:
-    """Hyper-parameters of one fit; a manifest records them."""
+    """Hyper-parameters of one fit; a manifest records them.
+
+    `decay` is the L2 pull of AdamW, `averaged` the share an average of the weights keeps at each
+    step (0 keeps none and ends with the newest weights).
+    """
 
     shape: Shape = field(default_factory=Shape)
     epochs: int = 6
@@ -46,6 +60,9 @@ class Recipe:
     repeat_weight: float = 0.5
     seed: int = 0
     threads: int = 1
+    decay: float = DECAY
+    averaged: float = 0.0
+    augment: Augment = field(default_factory=Augment)
 
 
 @dataclass(frozen=True)
@@ -85,8 +102,12 @@ def fit(
     titles: Sequence[str],
     recipe: Recipe,
     parent: Parent | None = None,
+    keep: Path | None = None,
 ) -> SequenceModel:
     """Trains on the visitors' sessions, from the parent's weights if there is one.
+
+    With `keep`, the file says after each epoch where the fit stands, and one that was killed goes
+    on from there to the same result. Removing it is the caller's.
 
     A time budget ends training after the epoch that exceeds it, and makes the result depend on the
     machine; without one the result depends on the arguments alone.
@@ -100,16 +121,51 @@ def fit(
     network.start_at_counts(np.bincount(flat.tokens - 1, minlength=len(vocabulary)))
     if parent is not None:
         _inherit(network, vocabulary, parent)
-    optimizer = AdamW(network.parameters())
-    losses: list[float] = []
-    for epoch in range(recipe.epochs):
+    optimizer = AdamW(network.parameters(), recipe.decay, recipe.averaged)
+    checkpoint = (
+        None if keep is None else Checkpoint(keep, _what(recipe, vocabulary, titles, flat, parent))
+    )
+    losses = _resumed(checkpoint, optimizer, random)
+    for epoch in range(len(losses), recipe.epochs):
         windows = draw_windows(flat, random, recipe.repeat_weight)
-        batches = _batches(windows, random, recipe.batch_rows)
+        windows = augmented(windows, random, recipe.augment)
+        batches = my_share(_batches(windows, random, recipe.batch_rows), *rank_and_count())
         losses.append(_epoch(network, optimizer, _rate(recipe, epoch), windows, batches))
+        if checkpoint is not None and rank_and_count()[0] == 0:
+            made = Progress(optimizer.vectors(), tuple(losses), optimizer.steps)
+            checkpoint.write(made, random)
         if recipe.time_budget_s and time.perf_counter() - started > recipe.time_budget_s:
             break
+    optimizer.use_average()
     wall_s = time.perf_counter() - started
     return SequenceModel(vocabulary, network.eval(), tuple(losses), wall_s)
+
+
+def _what(
+    recipe: Recipe,
+    vocabulary: SequenceVocabulary,
+    titles: Sequence[str],
+    flat: FlatSessions,
+    parent: Parent | None,
+) -> str:
+    """All that the result of a fit depends on, as a digest."""
+    tensors = {} if parent is None else parent.tensors
+    words = [repr(recipe), *vocabulary.item_ids, *titles, *tensors]
+    if parent is not None:
+        words += parent.vocabulary
+    arrays = [flat.tokens, flat.session, flat.fresh, flat.starts, *tensors.values()]
+    return fingerprint(words, arrays)
+
+
+def _resumed(
+    checkpoint: Checkpoint | None, optimizer: AdamW, random: np.random.Generator
+) -> list[float]:
+    """The losses so far, the optimizer and the generators being set to where they stood."""
+    found = None if checkpoint is None else checkpoint.resume(random)
+    if found is None:
+        return []
+    optimizer.resume(found.vectors, found.steps)
+    return list(found.losses)
 
 
 @lru_cache(maxsize=1)
@@ -129,7 +185,7 @@ def _epoch(
     optimizer: AdamW,
     rate: float,
     windows: Windows,
-    batches: list[NDArray[np.int64]],
+    batches: Sequence[NDArray[np.int64]],
 ) -> float:
     """One pass over the windows, a step a batch; returns the mean loss."""
     network.train()

@@ -49,6 +49,7 @@ class _Shopper:
         self.bought: set[str] = set()
         self.last: Interaction | None = None
         self.basket: set[str] | None = None
+        self.session_from_ms = 0
 
     def take(self, one: Interaction) -> None:
         self.recent.extend(dict.fromkeys(one.item_ids))
@@ -97,9 +98,10 @@ def held_out(
     for index, one in enumerate(interactions):
         shopper = shoppers.setdefault(one.visitor_id, _Shopper())
         if shopper.last is None or not continues(shopper.last, one):
-            shopper.basket = None
+            shopper.basket, shopper.session_from_ms = None, one.at_ms
         if one.kind == "purchase":
-            if shopper.basket is None and one.at_ms > after_ms and shopper.bought:
+            is_held_out = shopper.session_from_ms > after_ms  # as a whole: else training sees part
+            if shopper.basket is None and is_held_out and shopper.bought:
                 shopper.basket = set()
                 baskets.append(shopper.basket)
                 bought = frozenset(shopper.bought)

@@ -92,6 +92,7 @@ class SequenceNetwork(nn.Module):  # type: ignore[misc]
 
     def __init__(self, text: Tensor, shape: Shape) -> None:
         super().__init__()
+        self.shape = shape
         self.item_embedding = nn.Parameter(torch.randn(len(text), shape.width) * 0.02)
         self.item_bias = nn.Parameter(torch.zeros(len(text)))
         self.text_projection = nn.Linear(TEXT_WIDTH, shape.width, bias=False)

@@ -7,8 +7,10 @@ manifest says so.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
+import msgspec
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from numpy.typing import NDArray
@@ -16,9 +18,10 @@ from numpy.typing import NDArray
 from adapters.artefacts import ArtefactStore
 from adapters.onnx import SequenceGraph, probe_difference
 from core.gate import GRAPH_TOLERANCE, LARGEST_BYTES, SLOWEST_MS, at_most, not_below, verdict
+from core.model_version import identified
 from core.settings import Settings
 from schemas.errors import RejectedModel
-from schemas.models import GateCheck, Manifest, Retrain
+from schemas.models import GateCheck, Retrain
 from trainer.recommend.candidate import (
     Candidate,
     Job,
@@ -39,6 +42,7 @@ from trainer.recommend.export import (
 from trainer.recommend.fit import SequenceModel
 from trainer.recommend.parent import load_champion
 from trainer.recommend.past_state import PastState
+from trainer.recommend.variants import RANKING_GAP, forms_of, ranking_gap, table_of
 from trainer.stages import Stages
 from trainer.version import Made, manifest_of, store_signed
 
@@ -47,11 +51,15 @@ CHECKED_ROWS = 64
 
 @dataclass(frozen=True)
 class Tools:
-    """What every training uses: settings, where versions go, and the key they are signed with."""
+    """What every training uses: settings, where versions go, and the key they are signed with.
+
+    `checkpoints` is the folder in which fits say how far they are.
+    """
 
     settings: Settings
     store: ArtefactStore
     key: Ed25519PrivateKey
+    checkpoints: Path | None = None
 
 
 class Pipeline:
@@ -63,8 +71,9 @@ class Pipeline:
 
     def job(self, retrain: Retrain, data: ShopData, live_weights: Weights) -> Job:
         """The retrain with its champion; one that is not sound is left aside, on record."""
+        bare = Job(retrain, data, live_weights, checkpoints=self._tools.checkpoints)
         if retrain.parent_version is None:
-            return Job(retrain, data, live_weights)
+            return bare
         try:
             champion = load_champion(
                 self._tools.store,
@@ -73,8 +82,8 @@ class Pipeline:
                 self._tools.key.public_key(),
             )
         except RejectedModel as error:
-            return Job(retrain, data, live_weights, refused=f"{error.reason}: {error}")
-        return Job(retrain, data, live_weights, champion)
+            return replace(bare, refused=f"{error.reason}: {error}")
+        return replace(bare, champion=champion)
 
     def run(self, job: Job, stages: Stages) -> Made:
         """The stored version, whatever the gate said.
@@ -94,7 +103,8 @@ class Pipeline:
         with stages.stage("export"):
             made = self._exported(job, candidate, model, checks)
         with stages.stage("store"):
-            store_signed(self._tools.store, self._tools.key, made)
+            made = store_signed(self._tools.store, self._tools.key, made)
+        job.forget_checkpoints()
         return made
 
     def _exported(
@@ -102,11 +112,13 @@ class Pipeline:
     ) -> Made:
         graph = graph_bytes(model)
         running = SequenceGraph(graph)
+        requests = candidate.requests
         tokens = _tokens(model, candidate)
         probe = probe_of(running, tokens)
         steady = [
             *checks,
             at_most("graph_vs_torch", graph_difference(running, model, tokens), GRAPH_TOLERANCE),
+            at_most("graph_vs_torch_ranking", ranking_gap(running, model, requests), RANKING_GAP),
             at_most("graph_bytes", float(len(graph)), LARGEST_BYTES),
             at_most("probe", probe_difference(SequenceGraph(graph), probe), probe.tolerance),
         ]
@@ -116,9 +128,12 @@ class Pipeline:
         files = version_files(
             model, graph, candidate.titles, candidate.ranker, candidate.judged.state
         )
-        manifest: Manifest = manifest_of(
-            job, candidate, self._tools.settings, verdict(steady), probe, files
-        )
+        settings, judgement = self._tools.settings, verdict(steady)
+        manifest = manifest_of(job, candidate, settings, judgement, probe, files)
+        if judgement.passed:  # forms of a version that will not be served teach nothing
+            forms = forms_of(model, graph, requests, settings.seed)
+            variants = table_of(forms, model.vocabulary, requests, settings.seed)
+            manifest = identified(msgspec.structs.replace(manifest, variants=variants))
         gate = verdict([*steady, timed])
         return Made(manifest, files, gate, candidate.ranker, candidate.model.losses)
 

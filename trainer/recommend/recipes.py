@@ -36,4 +36,9 @@ def as_parameters(prefix: str, recipe: Recipe) -> dict[str, float | int | str | 
         f"{prefix}.heads": recipe.shape.heads,
         f"{prefix}.dropout": recipe.shape.dropout,
         f"{prefix}.threads": recipe.threads,
+        f"{prefix}.decay": recipe.decay,
+        f"{prefix}.averaged": recipe.averaged,
+        f"{prefix}.crop": recipe.augment.crop,
+        f"{prefix}.hide": recipe.augment.hide,
+        f"{prefix}.reorder": recipe.augment.reorder,
     }

@@ -1,0 +1,42 @@
+"""Several processes that fit one network together, as torchrun starts them; one by default.
+
+Each takes every n-th batch of the same epoch and all take the same steps, because the gradient,
+which the optimizer holds as one vector, is averaged before each: what DistributedDataParallel does
+with its buckets. Outside a process group nothing changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeVar
+
+import torch
+from torch import distributed
+
+T = TypeVar("T")
+
+
+def rank_and_count() -> tuple[int, int]:
+    """This process's number and how many there are."""
+    if distributed.is_available() and distributed.is_initialized():
+        return distributed.get_rank(), distributed.get_world_size()
+    return 0, 1
+
+
+def my_share(batches: Sequence[T], rank: int, count: int) -> Sequence[T]:
+    """Every `count`-th batch; all get equally many, or one would wait for the others' step.
+
+    >>> my_share(["a", "b", "c", "d", "e"], 1, 2)
+    ['b', 'd']
+    """
+    if len(batches) < count:
+        return batches
+    return batches[rank : len(batches) // count * count : count]
+
+
+def average_over_ranks(gradient: torch.Tensor) -> None:
+    """Replaces a gradient by its mean over all processes."""
+    _, count = rank_and_count()
+    if count > 1:
+        distributed.all_reduce(gradient)
+        gradient.div_(count)
