@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from trainer.finetune import workers
 from trainer.finetune.checkpoint import (
     Progress,
-    Tensors,
     optimizer_tensors,
     read_checkpoint,
     set_optimizer,
     write_checkpoint,
 )
+from trainer.finetune.kept import Kept
 from trainer.finetune.losses import Batch, Step
 from trainer.finetune.methods import Trained
 from trainer.finetune.model import TextModel, has_bf16, padded, run_rows
@@ -79,8 +79,7 @@ class _Fit:
         self.step = Step(model, how, self.bf16, self.trained.penalty)
         self.optimizer = make_optimizer(model, how)
         self.progress = Progress()
-        self.best: Tensors = {}
-        self.mean: Tensors = {}
+        self.kept = Kept(model, how)
         self.losses: list[float] = []
 
     def run(self) -> Progress:
@@ -91,8 +90,8 @@ class _Fit:
             self._one_step()
             if self.progress.step % self.every == 0 or self.progress.step == self.total:
                 self._check()
-        if self.how.keep_best and self.best:
-            self._set(self.best)
+        if self.how.keep_best and self.kept.best:
+            self.kept.set(self.kept.best)
         self.trained.end()
         self.model.eval()
         return self.progress
@@ -110,8 +109,7 @@ class _Fit:
         self.trained.stepped(step)
         self.optimizer.zero_grad()
         self.progress.step += 1
-        if self.how.average == "ema":
-            self._average(1.0 - min(self.how.ema_decay, (1 + step) / (10 + step)))
+        self.kept.after_step(step)
 
     def _batches(self, epoch: int) -> list[NDArray[np.int64]]:
         lengths = np.asarray([len(one) for one in self.material.train.tokens], dtype=np.int64)
@@ -143,17 +141,15 @@ class _Fit:
 
     def _check(self) -> None:
         """Judges the weights that would be kept, and writes the checkpoint."""
-        late = 2 * self.progress.step > self.total
-        if self.how.average == "swa" and late:
+        if self.how.average == "swa" and 2 * self.progress.step > self.total:
             self.progress.averaged += 1
-            self._average(1.0 / self.progress.averaged)
-        now = self._weights()
-        if self.mean:
-            self._set(self.mean)
+            self.kept.at_check(self.progress.averaged)
+        now = self.kept.now()
+        self.kept.set(self.kept.mean or now)
         self._judge()
-        self._set(now)
+        self.kept.set(now)
         if self.rank == 0:
-            parts = {"weights": now, "best": self.best, "mean": self.mean}
+            parts = {"weights": now, "best": self.kept.best, "mean": self.kept.mean}
             parts |= {"optimizer": optimizer_tensors(self.optimizer)}
             parts |= {"method": self.trained.state(), "random": {"cpu": torch.get_rng_state()}}
             write_checkpoint(self.path, self.fingerprint, self.progress, parts)
@@ -167,7 +163,8 @@ class _Fit:
         progress.scores.append(found)
         self.losses = []
         if progress.best is None or found > progress.best or not len(valid):
-            progress.best, progress.since_best, self.best = found, 0, self._weights()
+            progress.best, progress.since_best = found, 0
+            self.kept.best = self.kept.now()
         else:
             progress.since_best += 1
         log.info(
@@ -178,31 +175,13 @@ class _Fit:
     def _stopped(self) -> bool:
         return 0 < self.how.patience <= self.progress.since_best
 
-    def _average(self, share: float) -> None:
-        now = self._moving()
-        if not self.mean:
-            self.mean = {name: one.detach().clone() for name, one in now.items()}
-        for name, one in self.mean.items():
-            one.lerp_(now[name].detach(), share)
-
-    def _moving(self) -> dict[str, Any]:
-        return {name: one for name, one in self.model.named_parameters() if one.requires_grad}
-
-    def _weights(self) -> Tensors:
-        return {name: one.detach().clone() for name, one in self._moving().items()}
-
-    def _set(self, tensors: Tensors) -> None:
-        with torch.no_grad():
-            for name, one in self._moving().items():
-                one.copy_(tensors[name])
-
     def _resume(self) -> None:
         found = read_checkpoint(self.path, self.fingerprint)
         if found is None:
             return
         self.progress, parts = found
-        self._set(parts["weights"])
-        self.best, self.mean = parts.get("best", {}), parts.get("mean", {})
+        self.kept.set(parts["weights"])
+        self.kept.best, self.kept.mean = parts.get("best", {}), parts.get("mean", {})
         set_optimizer(self.optimizer, parts["optimizer"])
         self.trained.set_state(parts.get("method", {}))
         if self.world == 1:

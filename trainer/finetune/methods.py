@@ -42,7 +42,10 @@ class Trained:
         if not self._adaptive:
             return 0.0
         found = [
-            ((one @ one.T if "lora_A" in name else one.T @ one) - torch.eye(min(one.shape)))
+            (
+                (one @ one.T if "lora_A" in name else one.T @ one)
+                - torch.eye(min(one.shape), device=one.device)
+            )
             .square()
             .sum()
             .sqrt()

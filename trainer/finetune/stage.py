@@ -27,7 +27,7 @@ from trainer.finetune.unlabelled import pseudo_labelled
 from trainer.pretrain.encoder import load_encoder
 from trainer.task import Task
 
-CHECKPOINT = "checkpoint.safetensors"
+CHECKPOINT, FEATURES = "checkpoint.safetensors", "features.safetensors"
 
 
 def finetune(task: Task, corpus: Corpus, encoder_folder: Path, folder: Path) -> dict[str, float]:
@@ -89,7 +89,7 @@ def _member(
     path, fingerprint = _checkpoint(folder, seed), _fingerprint(corpus, card, how, where)
     bf16 = uses_bf16(how, model.device)
     if how.head_start or how.method == "frozen":
-        start_head(model, train, valid, bf16)
+        start_head(model, train, valid, bf16, folder.parent / FEATURES)
     if how.unlabelled == "pseudo" and corpus.unlabelled:
         train = pseudo_labelled(model, train, _tokens(model, corpus.unlabelled), how)
     if how.method != "frozen":

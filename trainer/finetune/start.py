@@ -7,12 +7,14 @@ epoch on what takes seconds here.
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from trainer.finetune.model import TextModel, run_rows
+from trainer.finetune.features import features_of
+from trainer.finetune.model import TextModel
 from trainer.finetune.rows import Rows
 from trainer.finetune.score import score
 
@@ -23,10 +25,10 @@ _ABSENT = -10.0
 Head = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 
-def start_head(model: TextModel, train: Rows, valid: Rows, bf16: bool) -> float:
+def start_head(model: TextModel, train: Rows, valid: Rows, bf16: bool, kept: Path) -> float:
     """Sets the head to the best of a few strengths by validation; its score there."""
-    features = run_rows(model, model.features, train.tokens, bf16=bf16)
-    seen = run_rows(model, model.features, valid.tokens, bf16=bf16) if len(valid) else features
+    features, seen = features_of(model, (train.tokens, valid.tokens), bf16, kept)
+    seen = seen if len(valid) else features
     judge = valid if len(valid) else train
     centre, scale = features.mean(0), features.std(0) + 1e-6
     best: tuple[float, Head] | None = None
