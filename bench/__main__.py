@@ -12,6 +12,7 @@ SUBCOMMANDS = {
     "floor": ("bench.floor", "what the loop earns on Online Retail, in process"),
     "stationary": ("bench.stationary", "drift retrains on Online Retail with its dates permuted"),
     "streams": ("bench.streams", "the streams' speed, exactness and delay, beside their peers'"),
+    "trainer": ("bench.trainer", "what the models reach, beside simpler ones and peers"),
 }
 """Name: (module with `add_arguments(parser)` and `run(arguments) -> int`, help line)."""
 
