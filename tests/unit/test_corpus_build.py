@@ -239,3 +239,17 @@ def test_every_example_task_can_be_read() -> None:
     folder = Path(__file__).parents[2] / "examples" / "tasks"
     found = {path.stem: read_task(path) for path in folder.glob("*.toml")}
     assert {name: task.task for name, task in found.items()} == {name: name for name in found}
+
+
+def test_texts_that_repeat_by_nature_may_lie_in_several_parts(tmp_path: Path) -> None:
+    lines = [f"a {WORDS[n % 3]} lamp,{n % 5},{1_000 + n}" for n in range(40)]
+    (tmp_path / "a.csv").write_text("\n".join(["text,grade,at", *lines]))
+    task = task_of(
+        tmp_path, "regress", files=["a.csv"], split="time",
+        columns={"value": "grade", "at": "at"},
+        clean={"duplicates": False, "conflicts": "keep"},
+        leakage={"allow": ["same_text", "near_text"]},
+    )  # fmt: skip
+    corpus = build_corpus(task, tmp_path / "out")
+    assert (len(corpus.train), len(corpus.valid), len(corpus.test)) == (28, 4, 8)
+    assert read_flat_card(tmp_path / "out")["leak_same_text"] == 8

@@ -56,8 +56,10 @@ def clean(placed: Sequence[Placed], settings: CleanSettings, language: str) -> C
         keys = [key_of(one.example) for one in found.kept]
     if settings.duplicates:
         found.kept = _first_of_same(found.kept, keys, "duplicate", found.dropped)
-    pairs = _near(found.kept, settings)
-    if settings.duplicates and pairs:
+    pairs = _near(found.kept, settings) if settings.duplicates else []
+    if not settings.duplicates:  # texts repeat by nature: neither left out nor kept together
+        found.together = _together(found.kept, range(len(found.kept)), by_text=False)
+    elif pairs:
         same = clusters(len(found.kept), pairs)
         before = found.kept
         kept = [
@@ -183,7 +185,7 @@ def _repeats(placed: Sequence[Placed], same: Sequence[int], place: int) -> bool:
     return first.known and answers[0] == answers[1]
 
 
-def _together(placed: Sequence[Placed], same: Sequence[int]) -> list[str]:
+def _together(placed: Sequence[Placed], same: Sequence[int], *, by_text: bool = True) -> list[str]:
     """Equal for examples of one group or nearly one text, through any chain of them."""
     first_with: dict[str, int] = {}
     first_alike: dict[int, int] = {}
@@ -193,9 +195,10 @@ def _together(placed: Sequence[Placed], same: Sequence[int]) -> list[str]:
         if one.example.group:
             pairs.append((first_with.setdefault(one.example.group, place), place))
     roots = clusters(len(placed), pairs)
-    return [_unit(placed, root) for root in roots]
+    return [_unit(placed[root].example, by_text) for root in roots]
 
 
-def _unit(placed: Sequence[Placed], root: int) -> str:
-    one = placed[root].example
-    return f"group\x00{one.group}" if one.group else f"text\x00{key_of(one)}"
+def _unit(one: Example, by_text: bool) -> str:
+    if one.group:
+        return f"group\x00{one.group}"
+    return f"text\x00{key_of(one)}" if by_text else f"id\x00{one.example_id}"

@@ -65,6 +65,7 @@ class DropRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 class CleanSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How texts are tidied and which rows are left out; every row left out is counted by reason.
 
+    Without `duplicates` texts repeat by nature: they are neither left out nor kept in one part.
     `near_duplicates` is the Jaccard similarity of 5-character shingles from which two texts are the
     same (0: do not look). `conflicts` says what becomes of one text with several labels: all of it
     left out, the most frequent label (the median value), or all of it kept. `only_language` leaves
