@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from tqdm import tqdm
@@ -15,10 +15,10 @@ STAGES = ("read", "fit", "judge", "gate", "refit", "export", "store")
 class Stages:
     """Times named stages and shows a bar of them; the bar is off where nobody watches."""
 
-    def __init__(self, title: str, show: bool | None = None) -> None:
+    def __init__(self, title: str, show: bool | None = None, names: Sequence[str] = STAGES) -> None:
         self.seconds: dict[str, float] = {}
         visible = sys.stderr.isatty() if show is None else show
-        self._bar = tqdm(total=len(STAGES), desc=title, unit="stage", disable=not visible)
+        self._bar = tqdm(total=len(names), desc=title, unit="stage", disable=not visible)
         self.on_stage: Callable[[str], None] | None = None
 
     @contextmanager
