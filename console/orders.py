@@ -19,7 +19,7 @@ from schemas import topics
 from schemas.codec import cloud_headers, encode
 from schemas.errors import Unavailable
 from schemas.ids import new_id
-from schemas.models import Order
+from schemas.models import Order, Publish
 
 WRITTEN_WITHIN_S = 10.0
 
@@ -45,7 +45,9 @@ def settings_here(arguments: argparse.Namespace) -> Settings:
     )
 
 
-def order_of(task: str, action: Any, version: str | None, reason: str) -> Order:
+def order_of(
+    task: str, action: Any, version: str | None, reason: str, *, tune: bool = False
+) -> Order:
     """A new order by the person at this terminal, now."""
     return Order(
         command_id=new_id(),
@@ -55,11 +57,12 @@ def order_of(task: str, action: Any, version: str | None, reason: str) -> Order:
         model_version=version,
         reason=reason,
         by=user(),
+        tune=tune,
     )
 
 
-def give(settings: Settings, order: Order) -> None:
-    """Writes the order; raises Unavailable when Kafka did not take it in time."""
+def give(settings: Settings, order: Order | Publish) -> None:
+    """Writes the order, or the offer; raises Unavailable when Kafka did not take it in time."""
     failures: list[str] = []
 
     def delivered(error: Any, _message: Any) -> None:
@@ -71,7 +74,7 @@ def give(settings: Settings, order: Order) -> None:
         topic_name(settings, topics.COMMANDS),
         key=order.task.encode(),
         value=encode(order),
-        headers=list(cloud_headers("order", order.command_id, "console")),
+        headers=list(cloud_headers(type(order).__name__.lower(), order.command_id, "console")),
         on_delivery=delivered,
     )
     left = client.flush(WRITTEN_WITHIN_S)

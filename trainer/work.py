@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 
+import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from adapters.artefacts import ArtefactStore
@@ -17,8 +18,10 @@ from schemas.models import Publish, Retrain
 from trainer.in_force import live_weights
 from trainer.recommend.pipeline import Pipeline, Tools
 from trainer.recommend.reading import read_shop
+from trainer.records import record
 from trainer.stages import Stages
-from trainer.tensorboard import log_version
+from trainer.task_files import find_task
+from trainer.text_work import TEXT_STAGES, Bench, offer_of
 from trainer.version import Made, failure_of, publish_of
 
 _log = logging.getLogger(__name__)
@@ -39,19 +42,28 @@ class Work:
         self._show_bar = show_bar
         checkpoints = home_of(settings) / "checkpoints"
         self._pipeline = Pipeline(Tools(settings, store, key, checkpoints))
+        self._bench = Bench(settings, store, key)
 
     def answer(self, retrain: Retrain) -> Publish:
         """Trains; whatever goes wrong becomes the reason of a Publish without a version."""
+        ours = retrain.task == self._settings.task
         try:
-            made = self._train(retrain)
+            made = self._train(retrain) if ours else self._train_text(retrain)
         except FeedbackError as error:
             _log.error("retrain %s failed: %s", retrain.retrain_id, error)
-            return failure_of(retrain, self._settings, f"{_word(error)}: {error}")
+            return self._failed(retrain, f"{_word(error)}: {error}")
         except Exception as error:  # noqa: BLE001 — one retrain; it ends in a Publish
             _log.exception("retrain %s failed", retrain.retrain_id)
             text = f"unexpected: {type(error).__name__}: {error}"
-            return failure_of(retrain, self._settings, text[:1_000])
-        return publish_of(retrain, self._settings, made)
+            return self._failed(retrain, text[:1_000])
+        return publish_of(retrain, self._settings, made) if ours else offer_of(retrain, made)
+
+    def _failed(self, retrain: Retrain, reason: str) -> Publish:
+        """The statement that a training failed; that of a text task is due at once."""
+        failure = failure_of(retrain, self._settings, reason)
+        if retrain.task == self._settings.task:
+            return failure
+        return msgspec.structs.replace(failure, event_time_ms=retrain.event_time_ms)
 
     def _train(self, retrain: Retrain) -> Made:
         stages = Stages(f"retrain {retrain.retrain_id[:8]}", self._show_bar)
@@ -64,7 +76,19 @@ class Work:
             made = self._pipeline.run(self._pipeline.job(retrain, data, weights), stages)
         finally:
             stages.close()
-        log_version(home_of(self._settings) / "tensorboard", made, stages.seconds)
+        return self._recorded(made, stages)
+
+    def _train_text(self, retrain: Retrain) -> Made:
+        task = find_task(self._settings, retrain.task)
+        stages = Stages(f"retrain {retrain.retrain_id[:8]}", self._show_bar, TEXT_STAGES)
+        try:
+            made = self._bench.train(task, retrain, stages)
+        finally:
+            stages.close()
+        return self._recorded(made, stages)
+
+    def _recorded(self, made: Made, stages: Stages) -> Made:
+        record(self._settings, made, stages.seconds)
         self.last_seconds = sum(stages.seconds.values())
         _log.info(
             "version %s, gate %s, seconds %s",
