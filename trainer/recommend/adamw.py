@@ -80,3 +80,8 @@ class AdamW:
         for name, mine in self.vectors().items():
             mine.copy_(vectors[name])
         self._steps = steps
+
+    @property
+    def slopes(self) -> Tensor:
+        """The summed gradient of all parameters, one vector that several processes can share."""
+        return self._slopes
