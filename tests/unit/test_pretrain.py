@@ -7,12 +7,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 import numpy as np
 import pytest
+import torch
 
 from schemas.errors import BadSettings
 from trainer.corpus.examples import Corpus, Example, write_corpus
@@ -34,16 +35,33 @@ TEXTS = [
     for word, verb in (("good", "love"), ("bad", "hate"), ("broken", "return"))
 ]
 CHILD = """
-import sys, msgspec
+import os, signal, sys, threading, time
+import msgspec
 from pathlib import Path
 import torch
 from trainer.corpus.examples import read_corpus
 from trainer.pretrain.stage import pretrain
 from trainer.task import Task
 torch.set_num_threads(1)
+def kill_after_a_checkpoint():
+    state = Path(sys.argv[3]) / "checkpoint" / "state.safetensors"
+    while not state.exists():
+        time.sleep(0.0005)
+    os.kill(os.getpid(), signal.SIGKILL)
+if sys.argv[4:] == ["killed"]:
+    threading.Thread(target=kill_after_a_checkpoint, daemon=True).start()
 task = msgspec.json.decode(sys.argv[1], type=Task)
 print(pretrain(task, read_corpus(Path(sys.argv[2])), Path(sys.argv[3])))
 """
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    """As the children have: sums differ in the last bit from one number of threads to another."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def _corpus() -> Corpus:
@@ -64,12 +82,16 @@ def _digests(folder: Path) -> dict[str, str]:
 
 
 def _child(
-    task: Task, corpus: Path, folder: Path, launcher: tuple[str, ...] = ()
+    task: Task,
+    corpus: Path,
+    folder: Path,
+    launcher: tuple[str, ...] = (),
+    more: tuple[str, ...] = (),
 ) -> subprocess.Popen[bytes]:
     script = corpus.parent / "child.py"
     script.write_text(CHILD)
     started = [sys.executable, *launcher, str(script)]
-    command = [*started, msgspec.json.encode(task).decode(), str(corpus), str(folder)]
+    command = [*started, msgspec.json.encode(task).decode(), str(corpus), str(folder), *more]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.getcwd()}
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE)
 
@@ -101,17 +123,13 @@ def test_the_same_seed_gives_the_same_bytes_and_a_start_goes_on(tmp_path: Path) 
 
 
 def test_a_killed_training_ends_with_the_bytes_of_an_undisturbed_one(tmp_path: Path) -> None:
-    settings = msgspec.structs.replace(SMALL, epochs=30.0, checkpoint_steps=10, dropout=0.1)
+    settings = msgspec.structs.replace(SMALL, epochs=60.0, checkpoint_steps=10, dropout=0.1)
     task = _task(settings)
     pretrain(task, _corpus(), tmp_path / "whole" / "encoder")
     write_corpus(_corpus(), tmp_path / "corpus")
     folder = tmp_path / "killed" / "encoder"
-    child = _child(task, tmp_path / "corpus", folder)
-    state, deadline = folder / "checkpoint" / "state.safetensors", time.monotonic() + 120
-    while not state.exists() and child.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.001)
-    child.send_signal(signal.SIGKILL)
-    child.communicate()
+    child = _child(task, tmp_path / "corpus", folder, more=("killed",))
+    child.communicate(timeout=200)
     assert child.returncode == -signal.SIGKILL
     assert not (folder / "model.safetensors").exists()
     again = pretrain(task, _corpus(), folder)
@@ -127,7 +145,8 @@ def test_two_processes_train_one_encoder(tmp_path: Path) -> None:
     printed = child.communicate(timeout=120)[0].decode()
     assert child.returncode == 0
     assert printed.count("last_loss") == 2
-    assert len(set(printed.split("'tokens_s'")[0].splitlines())) >= 1
+    losses = {line.partition("'steps'")[0] for line in printed.splitlines() if "last_loss" in line}
+    assert len(losses) == 1
     assert load_encoder(folder).width == 16
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from trainer.pretrain.self_training import self_train
 
 LABELLED = {"good": ["好灯", "灯好看", "很好"], "bad": ["差灯", "灯差劲", "很差"]}
-NEW = ["好香", "好香汤", "香汤", "差冷", "差冷饭", "冷饭"]
+NEW = ["很好香", "很好香汤", "很差冷", "很差冷饭"]
 
 
 def test_words_that_occur_beside_known_ones_take_their_meaning() -> None:

@@ -29,7 +29,8 @@ def pretrain(task: Task, corpus: Corpus, folder: Path) -> dict[str, float]:
     """Writes the encoder to `folder`; its figures are losses, steps, tokens and speed.
 
     Only texts of the training and unlabelled parts are read, never a label. A run that was killed
-    goes on from `folder`'s checkpoint and ends with the same bytes.
+    goes on from `folder`'s checkpoint and ends with the same bytes, given as many threads: torch
+    adds up in another order with another number of them.
 
     Raises:
         BadSettings: the start directory cannot be used, or not for this objective.
