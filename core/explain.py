@@ -33,7 +33,9 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     gain: float
 
 
-SOURCES = ("own", "popularity", "cooccurrence", "sequence", "item", "visitor", "position")
+SOURCES = (
+    "own", "popularity", "cooccurrence", "like", "sequence", "item", "visitor", "position",
+)  # fmt: skip
 
 
 def source_of(feature: str) -> str:

@@ -10,6 +10,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from core.search_metrics import ndcg
+
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 SURE = (0.5, 0.7, 0.9, 0.95)
@@ -226,25 +228,6 @@ def regression(said: Floats, truth: Floats) -> dict[str, float]:
     }
 
 
-def graded_ndcg(scores: Floats, grades: Floats, k: int = 10) -> float:
-    """NDCG of one list with graded gains 2^grade − 1; NaN when no grade is above 0.
-
-    Equal scores count as in the mean over their orders. Source: Burges et al. 2005, section 6;
-    ties by McSherry and Najork 2008.
-
-    >>> round(graded_ndcg(np.array([3.0, 2.0, 1.0]), np.array([0.0, 2.0, 1.0])), 4)
-    0.659
-    """
-    gains = np.exp2(grades) - 1
-    if not gains.max(initial=0.0) > 0:
-        return float("nan")
-    _, group = np.unique(-scores, return_inverse=True)
-    fair = np.bincount(group, gains) / np.bincount(group)
-    discounts = 1 / np.log2(np.arange(2, min(k, len(gains)) + 2))
-    best = np.sort(gains)[::-1][:k] @ discounts
-    return float(fair[np.sort(group)][:k] @ discounts / best)
-
-
 def ndcg_by_group(scores: Floats, grades: Floats, groups: list[str], k: int = 10) -> Floats:
     """NDCG@k of every group, in the order of their sorted names; NaN where nothing is relevant.
 
@@ -253,4 +236,5 @@ def ndcg_by_group(scores: Floats, grades: Floats, groups: list[str], k: int = 10
     """
     names, place = np.unique(np.asarray(groups), return_inverse=True)
     rows = [np.flatnonzero(place == one) for one in range(len(names))]
-    return np.array([graded_ndcg(scores[each], grades[each], k) for each in rows])
+    found = [ndcg(scores[each], grades[each], k) for each in rows]
+    return np.array([np.nan if one is None else one for one in found])

@@ -15,6 +15,7 @@ from tests.unit.text_model_factory import LABELS, corpus, fitted, untrained
 from trainer.corpus.examples import Corpus, Example
 from trainer.finetune.model import HeadCard, TextModel
 from trainer.judge.export import graph_outputs, largest_difference, text_graph
+from trainer.judge.hugging_face import export_hugging_face
 from trainer.judge.report import Report, read_report
 from trainer.judge.settings import GateSettings
 from trainer.judge.stage import aligned, judge, leaked_share
@@ -87,6 +88,21 @@ def test_graph_equals_torch_for_any_batch_and_length(kind: str, pooling: str) ->
         assert largest_difference(graph_outputs(graph, model, given), model.logits(given)) < 1e-5
     assert {node.domain for node in onnx.load_from_string(data).graph.node} == {""}
     assert text_graph(model) == data
+
+
+@pytest.mark.parametrize(("kind", "pooling"), [("bert", "mean"), ("bert", "cls"), ("gpt2", "last")])
+def test_other_stacks_answer_alike_by_the_lines_in_the_readme(
+    kind: str, pooling: str, tmp_path: Path
+) -> None:
+    model = untrained(kind, pooling)
+    model.card = msgspec.structs.replace(model.card, temperature=1.7)
+    export_hugging_face(model, tmp_path)
+    texts = ["card", "w1 w2 w3 cash w4"]
+    said: dict[str, object] = {"folder": str(tmp_path), "texts": texts}
+    told = (tmp_path / "README.md").read_text().split("```")[1].removeprefix("python\n")
+    exec(told, said)
+    expected = model.logits([Example(example_id=one, text=one) for one in texts])
+    assert largest_difference(np.asarray(said["logits"]), expected) < 1e-5
 
 
 def test_test_text_that_stands_in_training_counts_as_leaked() -> None:

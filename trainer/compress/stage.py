@@ -30,7 +30,7 @@ from trainer.judge.figures import figures_of, held_out, judged_rows
 from trainer.judge.stage import aligned
 from trainer.task import Task
 
-WHOLE = "fp32"
+WHOLE, ZERO = "fp32", "zero"
 PARETO = "pareto.json"
 IMPORTANCE_ROWS = 512
 
@@ -52,8 +52,9 @@ def compress(task: Task, corpus: Corpus, model_folder: Path, folder: Path) -> li
         graphs[name] = text_graph(network)
         if name != WHOLE:
             network.save(folder / name)
-        if task.compress.int8:
+        if task.compress.int8 and not name.startswith(ZERO):
             graphs[f"{name}-int8"] = int8_graph(graphs[name])
+        if task.compress.int8 and name == WHOLE:
             graphs[f"{name}-int8-matrices"] = int8_graph(graphs[name], tables=False)
     lines = measure_all(task, corpus, model, graphs)
     for name, data in graphs.items():
@@ -74,7 +75,7 @@ def networks(task: Task, corpus: Corpus, model: TextModel) -> Iterator[tuple[str
         return
     settings = task.compress
     for share in settings.zero:
-        yield f"zero{round(100 * share)}", zero_smallest(model, share)
+        yield f"{ZERO}{round(100 * share)}", zero_smallest(model, share)
     texts = _training_tokens(task, corpus, model)
     all_layers = range(len(layers_of(model)))
     for share in settings.prune:
