@@ -124,13 +124,15 @@ def _share(done: float, warm_up: float) -> float:
 def _freeze(model: nn.Module, layers: int) -> None:
     """Keeps the words' vectors and the lowest layers as they are; for networks of BERT's shape.
 
-    The vectors are half of MiniLM's weights: to update them would double the cost of a step.
+    The vectors are half of MiniLM's weights: to update them would double the cost of a step. The
+    highest layer is always fitted.
     """
     network = model.network
     network.get_input_embeddings().requires_grad_(False)
-    if layers:
+    below = min(layers, len(network.encoder.layer) - 1) if layers else 0
+    if below:
         network.embeddings.requires_grad_(False)
-        network.encoder.layer[:layers].requires_grad_(False)
+        network.encoder.layer[:below].requires_grad_(False)
 
 
 def _targets(judged: Judged) -> tuple[Tensor, Tensor]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -11,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer.corpus.examples import Example
+from trainer.corpus.settings import CleanSettings
+from trainer.corpus.tidy import tidied
 
 Floats = NDArray[np.float64]
 Places = NDArray[np.int64]
 
-_BLOCK = re.compile(r"<(style|script)\b.*?</\1\s*>", re.IGNORECASE | re.DOTALL)
 _RULE = re.compile(r"[\w.#:, -]*\{[^{}]*\}")
-_TAG = re.compile(r"<[^<>]{1,400}>")
 _SPACE = re.compile(r"\s+")
 
 
@@ -103,25 +102,15 @@ def product(text: str) -> tuple[str, str]:
 
 
 def clean_text(text: str) -> str:
-    """Text without markup, style rules, wrongly decoded characters and runs of blanks.
+    """The text as a corpus tidies it, and without rules of style sheets, which shops leave in it.
 
     >>> clean_text("<style>.a{b:c}</style>Caf\\u00c3\\u00a9 &eacute; <b>x</b>")
     'Café é x'
     """
-    plain = _TAG.sub(" ", _BLOCK.sub(" ", html.unescape(_once_decoded(text))))
+    plain = tidied(text, CleanSettings()) or ""
     if "{" in plain:
-        plain = _RULE.sub(" ", plain)
-    return _SPACE.sub(" ", plain).strip()
-
-
-def _once_decoded(text: str) -> str:
-    """Undoes UTF-8 that was read as Windows-1252; other text cannot pass the way back."""
-    if text.isascii():
-        return text
-    try:
-        return text.encode("cp1252").decode("utf-8")
-    except UnicodeError:
-        return text
+        plain = _SPACE.sub(" ", _RULE.sub(" ", plain)).strip()
+    return plain
 
 
 def _key(one: Example) -> str:

@@ -104,5 +104,5 @@ def _card(rows: Judged, words: Words, queries: Places, settings: SearchSettings)
         query_length=settings.query_length,
         product_length=settings.product_length,
         pair_length=settings.pair_length,
-        highest=float(rows.grades.max(initial=1.0)),
+        highest=float(rows.grades[np.isin(rows.query_of, queries)].max(initial=0.0)) or 1.0,
     )
