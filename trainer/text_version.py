@@ -24,6 +24,7 @@ from core.gate import verdict
 from core.model_version import digest, identified, sha256
 from schemas.errors import RejectedModel
 from schemas.models import Gate, Manifest, Probe, Variant
+from trainer.corpus.card import read_flat_card
 from trainer.corpus.examples import Corpus, Example, read_corpus
 from trainer.provenance import code_revision, lock_hash
 from trainer.run_dir import RECORD, RunDir
@@ -94,7 +95,7 @@ def text_version(made_by: TextRun, told: Told) -> Made:
         probe=_probe(run, corpus, files[GRAPH]),
         metrics=_figures(run, report["figures"]),
         kind=task.kind,
-        card=_card(run),
+        card=dict(sorted(read_flat_card(run.corpus).items())),
         variants=variants,
     )
     return Made(identified(manifest), files, judged, {})
@@ -194,14 +195,6 @@ def _figures(run: RunDir, judged: dict[str, float]) -> dict[str, float]:
 def _is_tuned(run: TextRun) -> bool:
     """Whether a study chose the parameters, this training's or one that the champion goes by."""
     return run.studied or (run.champion is not None and bool(run.champion.parameters.get(TUNED)))
-
-
-def _card(run: RunDir) -> dict[str, float | int | str]:
-    path = run.corpus / "card.json"
-    if not path.exists():
-        return {}
-    found = _flat("", msgspec.json.decode(path.read_bytes()))
-    return {name.lstrip("."): value for name, value in sorted(found.items())}
 
 
 def _is_timed(name: str) -> bool:
