@@ -22,7 +22,7 @@ from schemas.ids import derived_id
 from schemas.models import Gate, Manifest, Probe, Publish, Retrain, Weights
 from trainer.provenance import code_revision, lock_hash
 from trainer.recommend.candidate import Candidate, Job
-from trainer.recommend.recipes import FIRST, REFIT, WARM, as_parameters, with_settings
+from trainer.recommend.recipes import REFIT, as_parameters, with_settings
 
 Parameters = dict[str, float | int | str | bool]
 
@@ -161,9 +161,8 @@ def _weights(
 
 
 def _parameters(job: Job, candidate: Candidate, settings: Settings, gate: Gate) -> Parameters:
-    recipe = FIRST if job.champion is None else WARM
     found: Parameters = {
-        **as_parameters("fit", with_settings(recipe, settings)),
+        **as_parameters("fit", with_settings(job.fit_recipe, settings)),
         "warm_start": job.champion is not None,
         "holdout_after_ms": candidate.after_ms,
         "refit_on_holdout": any(check.name == "refit_log_prob" for check in gate.checks),

@@ -5,17 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from record_samples import outcome, prediction
+from record_samples import outcome, prediction, purchase
 
 from adapters.clickhouse import connected
 from adapters.tables import OF_TOPIC
 from adapters.tables_migrate import migrate
 from schemas import topics
+from schemas.events import EventItem, RefundMade
 from schemas.models import Retrain
 from schemas.predictions import Context, Slot
 from streams.sink_block import Batch, Piece, Source
 from streams.sink_store import Store
-from trainer.recommend.reading import EXPLORED_DAYS, read_explored
+from trainer.recommend.reading import EXPLORED_DAYS, read_explored, read_not_learned
 
 NOW_MS = 1_300_000_000_000
 DAY_MS = 86_400_000
@@ -86,3 +87,31 @@ def test_exploring_answers_come_once_with_their_final_outcome(unique_database: s
     assert {(one.item_id, round(one.propensity, 6), one.history) for one in found} == {
         ("drawn", 0.05, ("old", "new"))
     }
+
+
+def test_cancellations_are_counted_once_up_to_the_end_of_the_data(unique_database: str) -> None:
+    batch = Batch({})
+    times = [("c1", NOW_MS - 2), ("c1", NOW_MS - 2), ("c2", NOW_MS - 1), ("c3", NOW_MS + 1)]
+    records: list[Any] = [purchase(event_time_ms=NOW_MS - 3)]
+    records += [
+        RefundMade(
+            event_id=name,
+            event_time_ms=at_ms,
+            visitor_id="v1",
+            transaction_id="t1",
+            items=[EventItem(item_id="22423", quantity=1, price=1.25)],
+        )
+        for name, at_ms in times
+    ]
+    topic = topics.EVENTS_VALID
+    for offset, record in enumerate(records):
+        piece = Piece(Source(topic.full_name(), "id", 0), [record], np.array([offset]), ())
+        batch.add(OF_TOPIC[topic.name], piece)
+    retrain = Retrain(
+        retrain_id="r", task="recommend", state="accepted", kind="manual", reason="",
+        event_time_ms=NOW_MS, data_until_ms=NOW_MS,
+    )  # fmt: skip
+    with connected(unique_database) as client:
+        migrate(client)
+        Store(client).write(batch.filled())
+        assert read_not_learned(client, retrain) == {"refund": 2}

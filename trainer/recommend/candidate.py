@@ -17,11 +17,18 @@ from core.settings import Settings
 from schemas.errors import RejectedModel
 from schemas.models import GateCheck, Retrain
 from trainer.recommend.card import Card, card_of, leakage_check
-from trainer.recommend.checks import CANDIDATE, CHAMPION, offline_checks
+from trainer.recommend.checks import CANDIDATE, CHAMPION, CHAMPION_REFIT, offline_checks
 from trainer.recommend.data import ShopData, training_sessions, vocabulary_of
-from trainer.recommend.evaluate import Judged, judge, judge_cross_fitted, judge_ranked, log_probs
+from trainer.recommend.evaluate import (
+    Judged,
+    Scorer,
+    judge,
+    judge_cross_fitted,
+    judge_ranked,
+    log_probs,
+)
 from trainer.recommend.exploration import exploration_check
-from trainer.recommend.fit import SequenceModel, fit
+from trainer.recommend.fit import Recipe, SequenceModel, fit
 from trainer.recommend.guards import guard_checks
 from trainer.recommend.holdout import HeldOut, first_holdout, holdout
 from trainer.recommend.parent import Champion, scorer_of
@@ -37,7 +44,7 @@ from trainer.recommend.recipes import (
 from trainer.recommend.windows import VisitorSessions
 from trainer.stages import Stages
 
-FITTING, REFITTING = PARTS = ("fit", "refit")
+FITTING, REFERENCE, REFITTING = PARTS = ("fit", "reference", "refit")
 Weights = Mapping[str, RankerWeights]
 Sessions = Callable[[list[VisitorSessions]], list[VisitorSessions]]
 
@@ -47,7 +54,8 @@ class Job:
     """One retrain with what it is trained on and from; `refused` says why there is no champion.
 
     `disturb` changes the training sessions: for the proof that the gate refuses nonsense.
-    `checkpoints` is the folder where a training that is killed finds how far it was.
+    `recipe` stands in for the usual one of a fit: then the gate also asks whether it is better than
+    that. `checkpoints` is the folder where a training that is killed finds how far it was.
     """
 
     retrain: Retrain
@@ -57,6 +65,7 @@ class Job:
     refused: str = ""
     disturb: Sessions | None = None
     checkpoints: Path | None = None
+    recipe: Recipe | None = None
 
     def checkpoint(self, part: str) -> Path | None:
         """Where a part of this training says how far it is; None where nobody keeps that."""
@@ -76,6 +85,16 @@ class Job:
     def is_first(self) -> bool:
         """Whether there is neither a champion nor a ranker to go on from."""
         return self.champion is None and not self.live_weights
+
+    @property
+    def usual_recipe(self) -> Recipe:
+        """How a fit begins when nothing else is asked for."""
+        return FIRST if self.champion is None else WARM
+
+    @property
+    def fit_recipe(self) -> Recipe:
+        """How the candidate is fitted."""
+        return self.recipe or self.usual_recipe
 
 
 @dataclass(frozen=True)
@@ -107,12 +126,11 @@ def make_candidate(job: Job, settings: Settings, past: PastState, stages: Stages
             f"{job.data.until_ms}, at least {MINIMUM_REQUESTS} are needed",
         )
     item_ids, titles = vocabulary_of(job.data)
+    fitting = _Fitting(job, settings, SequenceVocabulary(item_ids), titles, after_ms)
     with stages.stage("fit"):
-        model = _fitted(job, settings, SequenceVocabulary(item_ids), titles, after_ms)
+        model = fitting.candidate()
+        models = {CANDIDATE: scorer_of(model), **fitting.rivals()}
     with stages.stage("judge"):
-        models = {CANDIDATE: scorer_of(model)}
-        if job.champion is not None:
-            models[CHAMPION] = job.champion.scorer
         judged = judge(job.data, requests, models, past)
     with stages.stage("gate"):
         ranker = _ranked(judged, list(models), job.live_weights, settings.surface_names)
@@ -146,25 +164,47 @@ def held_out_log_prob(model: SequenceModel, candidate: Candidate) -> float:
     return float(np.nanmean(log_probs(requests, scores, DISCOVER)))
 
 
-def _fitted(
-    job: Job,
-    settings: Settings,
-    vocabulary: SequenceVocabulary,
-    titles: list[str],
-    after_ms: int,
-) -> SequenceModel:
-    seen = [one for one in job.data.interactions if one.at_ms <= after_ms]
-    fresh_after_ms, parent, recipe = -1, None, FIRST
-    if job.champion is not None:
-        unseen_ms = after_ms - job.champion.data_until_ms
-        fresh_ms = min(max(unseen_ms, FRESH_AT_LEAST_MS), FRESH_AT_MOST_MS)
-        fresh_after_ms = after_ms - fresh_ms
-        parent, recipe = job.champion.weights, WARM
-    sessions = training_sessions(seen, fresh_after_ms)
-    if job.disturb is not None:
-        sessions = job.disturb(sessions)
-    recipe = with_settings(recipe, settings)
-    return fit(sessions, vocabulary, titles, recipe, parent, job.checkpoint(FITTING))
+@dataclass(frozen=True)
+class _Fitting:
+    """What is fitted on everything before the hold-out."""
+
+    job: Job
+    settings: Settings
+    vocabulary: SequenceVocabulary
+    titles: list[str]
+    after_ms: int
+
+    def candidate(self) -> SequenceModel:
+        """The network that the gate is asked about."""
+        sessions = self._sessions()
+        if self.job.disturb is not None:
+            sessions = self.job.disturb(sessions)
+        return self._fit(sessions, self.job.fit_recipe, FITTING)
+
+    def rivals(self) -> dict[str, Scorer]:
+        """The champion as it is and, when the candidate's recipe is new, re-fitted by the usual."""
+        if self.job.champion is None:
+            return {}
+        found = {CHAMPION: self.job.champion.scorer}
+        if self.job.fit_recipe != self.job.usual_recipe:
+            refit = self._fit(self._sessions(), self.job.usual_recipe, REFERENCE)
+            found[CHAMPION_REFIT] = scorer_of(refit)
+        return found
+
+    def _sessions(self) -> list[VisitorSessions]:
+        seen = [one for one in self.job.data.interactions if one.at_ms <= self.after_ms]
+        fresh_after_ms = -1
+        if self.job.champion is not None:
+            unseen_ms = self.after_ms - self.job.champion.data_until_ms
+            fresh_ms = min(max(unseen_ms, FRESH_AT_LEAST_MS), FRESH_AT_MOST_MS)
+            fresh_after_ms = self.after_ms - fresh_ms
+        return training_sessions(seen, fresh_after_ms)
+
+    def _fit(self, sessions: list[VisitorSessions], recipe: Recipe, part: str) -> SequenceModel:
+        parent = None if self.job.champion is None else self.job.champion.weights
+        recipe = with_settings(recipe, self.settings)
+        keep = self.job.checkpoint(part)
+        return fit(sessions, self.vocabulary, self.titles, recipe, parent, keep)
 
 
 def _ranked(

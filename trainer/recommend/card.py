@@ -35,6 +35,7 @@ def card_of(data: ShopData, requests: Sequence[HeldOut], after_ms: int) -> Card:
         "held_out_unknown_share": round(unknown / max(len(wanted), 1), 6),
         "leaked_sessions": leaked(data.interactions, requests, after_ms),
         **{f"events.{kind}": n for kind, n in sorted(kinds.items())},
+        **{f"not_learned.{kind}": n for kind, n in sorted(data.not_learned.items())},
         **{f"dropped.{reason}": n for reason, n in sorted(data.dropped.items())},
     }
 

@@ -12,6 +12,8 @@ from schemas.models import GateCheck
 from trainer.recommend.evaluate import Judged
 
 CANDIDATE, CHAMPION = "candidate", "champion"
+CHAMPION_REFIT = "champion_refit"
+"""The champion taken on over the candidate's own window by the usual recipe."""
 LOG_PROB_MARGIN = 0.05
 GUARDRAIL_MARGIN = 0.10
 REFIT_MARGIN = 0.05
@@ -34,7 +36,12 @@ def offline_checks(judged: Judged, seed: int, *, is_first: bool) -> list[GateChe
     ]
     if is_first:
         floor = _hits(judged, CANDIDATE, "popular_7d", "home")
-        return [*checks, not_worse("home_answer_vs_popular_7d", floor, seed)]
+        own = _hits(judged, CANDIDATE, "own_items", "home")
+        return [
+            *checks,
+            not_worse("home_answer_vs_popular_7d", floor, seed),
+            not_worse("home_answer_vs_own_items", own, seed, GUARDRAIL_MARGIN),
+        ]
     return [*checks, *_against_champion(judged, seed)]
 
 
@@ -48,12 +55,23 @@ def _against_champion(judged: Judged, seed: int) -> list[GateCheck]:
     hits = _hits(judged, *sources, DISCOVER)
     checks = [
         not_worse("discover_log_prob_vs_champion", said, seed, LOG_PROB_MARGIN),
+        _against_refit(judged, seed),
         not_worse("discover_source_vs_champion", hits, seed, GUARDRAIL_MARGIN),
     ]
     for surface in ("home", DISCOVER):
         answers = _hits(judged, CANDIDATE, CHAMPION, surface)
         checks.append(not_worse(f"{surface}_answer_vs_champion", answers, seed, GUARDRAIL_MARGIN))
     return checks
+
+
+def _against_refit(judged: Judged, seed: int) -> GateCheck:
+    """Newer data helps any recipe: one that is new must also beat the usual one on that data."""
+    name, key = "discover_log_prob_vs_champion_refit", (CHAMPION_REFIT, DISCOVER)
+    if key not in judged.log_prob:
+        why = "the candidate is the champion re-fit by its own recipe"
+        return GateCheck(name=name, passed=True, value=0.0, threshold=-LOG_PROB_MARGIN, detail=why)
+    said = Compared(judged.log_prob[CANDIDATE, DISCOVER], judged.log_prob[key], judged.customers)
+    return not_worse(name, said, seed, LOG_PROB_MARGIN)
 
 
 def _hits(judged: Judged, policy: str, rival: str, surface: str) -> Compared:

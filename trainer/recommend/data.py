@@ -55,7 +55,10 @@ class ExploredSlot:
 
 @dataclass(frozen=True)
 class ShopData:
-    """Everything one training may see, up to `until_ms` in event time."""
+    """Everything one training may see, up to `until_ms` in event time.
+
+    `not_learned` counts events, by kind, that nothing is learned from: cancellations among them.
+    """
 
     interactions: list[Interaction]
     items: list[CatalogueRow]
@@ -63,6 +66,7 @@ class ShopData:
     rows: int
     dropped: dict[str, int] = field(default_factory=dict)
     explored: list[ExploredSlot] = field(default_factory=list)
+    not_learned: dict[str, int] = field(default_factory=dict)
 
     @property
     def from_ms(self) -> int:

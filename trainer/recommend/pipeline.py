@@ -39,7 +39,7 @@ from trainer.recommend.export import (
     probe_of,
     version_files,
 )
-from trainer.recommend.fit import SequenceModel
+from trainer.recommend.fit import Recipe, SequenceModel
 from trainer.recommend.parent import load_champion
 from trainer.recommend.past_state import PastState
 from trainer.recommend.variants import RANKING_GAP, forms_of, ranking_gap, table_of
@@ -53,13 +53,15 @@ CHECKED_ROWS = 64
 class Tools:
     """What every training uses: settings, where versions go, and the key they are signed with.
 
-    `checkpoints` is the folder in which fits say how far they are.
+    `checkpoints` is the folder in which fits say how far they are, `recipe` what candidates are
+    fitted with instead of the usual.
     """
 
     settings: Settings
     store: ArtefactStore
     key: Ed25519PrivateKey
     checkpoints: Path | None = None
+    recipe: Recipe | None = None
 
 
 class Pipeline:
@@ -71,7 +73,8 @@ class Pipeline:
 
     def job(self, retrain: Retrain, data: ShopData, live_weights: Weights) -> Job:
         """The retrain with its champion; one that is not sound is left aside, on record."""
-        bare = Job(retrain, data, live_weights, checkpoints=self._tools.checkpoints)
+        tools = self._tools
+        bare = Job(retrain, data, live_weights, checkpoints=tools.checkpoints, recipe=tools.recipe)
         if retrain.parent_version is None:
             return bare
         try:

@@ -36,7 +36,12 @@ WHERE event_name IN {kinds:Array(String)} AND event_time_ms <= {until:Int64} AND
     GROUP BY visitor_id HAVING NOT argMax(consent_training, (event_time_ms, event_id))
   )
 """
-# Left out are events without consent to training, and all events of who has withdrawn it since.
+_NOT_LEARNED = """
+SELECT event_name AS kind, uniqExact(event_id) AS events FROM events
+WHERE event_name NOT IN {kinds:Array(String)} AND event_time_ms <= {until:Int64} AND ({within})
+GROUP BY kind
+"""
+# Left out of _EVENTS are events without consent to training, and all events of who has withdrawn.
 
 _ITEMS = """
 SELECT item_id, title, price, updated_at_ms AS at_ms
@@ -79,11 +84,12 @@ def read_shop(settings: Settings, retrain: Retrain) -> ShopData:
         interactions = _interactions(client, retrain)
         items = _items(client, retrain)
         explored = read_explored(client, retrain)
+        not_learned = read_not_learned(client, retrain)
     data = clean(interactions, items, retrain.data_until_ms, rows=len(interactions))
     _log.info(
         "read %d events and %d items, left out %s", len(interactions), len(items), data.dropped
     )
-    return replace(data, explored=explored)
+    return replace(data, explored=explored, not_learned=not_learned)
 
 
 def read_explored(client: ClickHouse, retrain: Retrain) -> list[ExploredSlot]:
@@ -111,15 +117,16 @@ def read_explored(client: ClickHouse, retrain: Retrain) -> list[ExploredSlot]:
     ]
 
 
+def read_not_learned(client: ClickHouse, retrain: Retrain) -> dict[str, int]:
+    """How many events there are of each kind that counts nothing, such as cancellations."""
+    query = _NOT_LEARNED.replace("{within}", _within(retrain))
+    table = client.query_arrow(query, {"kinds": _kinds(), "until": retrain.data_until_ms})
+    return {row["kind"]: int(row["events"]) for row in table.to_pylist()}
+
+
 def _interactions(client: ClickHouse, retrain: Retrain) -> list[Interaction]:
-    kinds = sorted(kind for kind, weight in KIND_WEIGHT.items() if weight > 0)
-    bounds = _bounds(retrain.offsets)
-    parameters: dict[str, Any] = {"kinds": kinds, "until": retrain.data_until_ms}
-    conditions = []
-    for partition, offset in sorted(bounds.items()):
-        conditions.append(f"(_partition = {partition} AND _offset < {offset})")
-    within = " OR ".join(conditions) or "1"
-    table = client.query_arrow(_EVENTS.replace("{within}", within), parameters)
+    parameters: dict[str, Any] = {"kinds": _kinds(), "until": retrain.data_until_ms}
+    table = client.query_arrow(_EVENTS.replace("{within}", _within(retrain)), parameters)
     columns = [table.column(name).to_pylist() for name in _EVENT_COLUMNS]
     return [
         Interaction(at_ms, event_id, kind, visitor_id, tuple(dict.fromkeys(item_ids)), session_id)
@@ -134,6 +141,16 @@ def _items(client: ClickHouse, retrain: Retrain) -> list[CatalogueRow]:
     table = client.query_arrow(_ITEMS, {"until": retrain.data_until_ms})
     columns = [table.column(name).to_pylist() for name in ("item_id", "title", "price", "at_ms")]
     return [CatalogueRow(*row) for row in zip(*columns, strict=True)]
+
+
+def _kinds() -> list[str]:
+    return sorted(kind for kind, weight in KIND_WEIGHT.items() if weight > 0)
+
+
+def _within(retrain: Retrain) -> str:
+    """The SQL condition that keeps to the offsets a retrain names."""
+    bounds = sorted(_bounds(retrain.offsets).items())
+    return " OR ".join(f"(_partition = {p} AND _offset < {o})" for p, o in bounds) or "1"
 
 
 def _bounds(offsets: Mapping[str, int]) -> dict[int, int]:
