@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import numpy as np
 from record_samples import outcome, prediction, purchase
 
 from adapters.clickhouse import connected
 from adapters.tables import OF_TOPIC
 from adapters.tables_migrate import migrate
+from core.settings import Settings
 from schemas import topics
 from schemas.events import EventItem, RefundMade
 from schemas.models import Retrain
+from schemas.outcomes import SlotLabel
 from schemas.predictions import Context, Slot
 from streams.sink_block import Batch, Piece, Source
 from streams.sink_store import Store
 from trainer.recommend.reading import EXPLORED_DAYS, read_explored, read_not_learned
+from trainer.recommend.reading_served import read_lessons
 
 NOW_MS = 1_300_000_000_000
 DAY_MS = 86_400_000
@@ -115,3 +119,37 @@ def test_cancellations_are_counted_once_up_to_the_end_of_the_data(unique_databas
         migrate(client)
         Store(client).write(batch.filled())
         assert read_not_learned(client, retrain) == {"refund": 2}
+
+
+def test_the_newest_statement_about_a_served_answer_is_what_it_teaches(
+    unique_database: str,
+) -> None:
+    then = NOW_MS - 3 * DAY_MS
+    answer, final = _pair(1, then, arm="champion")
+    passed = SlotLabel(item_id="sure", position=1, state="expired_negative")
+    bought = SlotLabel(item_id="drawn", position=2, state="positive", kind="purchase")
+    changed = SlotLabel(item_id="drawn", position=2, state="corrected", kind="purchase")
+    final = msgspec.structs.replace(final, slots=[passed, bought], version=1)
+    later = msgspec.structs.replace(
+        final, outcome_id="o1b", version=2, age="correction", slots=[passed, changed],
+        closed_at_ms=then + 2 * DAY_MS,
+    )  # fmt: skip
+    batch = Batch({})
+    records = [(topics.PREDICTIONS, answer), (topics.OUTCOMES, final), (topics.OUTCOMES, later)]
+    for offset, (topic, record) in enumerate(records):
+        piece = Piece(Source(topic.full_name(), "id", 0), [record], np.array([offset]), ())
+        batch.add(OF_TOPIC[topic.name], piece)
+    retrain = Retrain(
+        retrain_id="r", task="recommend", state="accepted", kind="manual", reason="",
+        event_time_ms=NOW_MS, data_until_ms=NOW_MS,
+    )  # fmt: skip
+    with connected(unique_database) as client:
+        migrate(client)
+        Store(client).write(batch.filled())
+        found = read_lessons(client, Settings(learn_passed=1.0), retrain)
+        assert read_lessons(client, Settings(), retrain) == []
+    assert [(one.kind, one.item_id, one.good, one.at_ms - then) for one in found] == [
+        ("corrected", "drawn", True, 2 * DAY_MS),
+        ("passed", "sure", False, 2 * DAY_MS),
+    ]
+    assert {one.history for one in found} == {("old", "new")}

@@ -21,7 +21,7 @@ from trainer.recommend.adamw import AdamW
 from trainer.recommend.augment import Augment, augmented
 from trainer.recommend.data import training_sessions, vocabulary_of
 from trainer.recommend.export import graph_bytes
-from trainer.recommend.fit import Recipe, SequenceModel, fit
+from trainer.recommend.fit import Also, Recipe, SequenceModel, fit
 from trainer.recommend.model import Shape
 from trainer.recommend.ranks import my_share
 from trainer.recommend.windows import draw_windows, flatten
@@ -34,7 +34,7 @@ WITHIN_S = 60.0
 def fitted(recipe: Recipe = RECIPE, keep: Path | None = None) -> SequenceModel:
     item_ids, titles = vocabulary_of(DATA)
     sessions = training_sessions(DATA.interactions)
-    return fit(sessions, SequenceVocabulary(item_ids), titles, recipe, keep=keep)
+    return fit(sessions, SequenceVocabulary(item_ids), titles, recipe, also=Also(keep))
 
 
 def one_rank(rank: int, port: int, folder: str) -> None:

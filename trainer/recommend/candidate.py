@@ -28,7 +28,7 @@ from trainer.recommend.evaluate import (
     log_probs,
 )
 from trainer.recommend.exploration import exploration_check
-from trainer.recommend.fit import Recipe, SequenceModel, fit
+from trainer.recommend.fit import Also, Recipe, SequenceModel, fit
 from trainer.recommend.guards import guard_checks
 from trainer.recommend.holdout import HeldOut, first_holdout, holdout
 from trainer.recommend.parent import Champion, scorer_of
@@ -39,6 +39,7 @@ from trainer.recommend.recipes import (
     FRESH_AT_MOST_MS,
     REFIT,
     WARM,
+    usual_with_settings,
     with_settings,
 )
 from trainer.recommend.windows import VisitorSessions
@@ -153,7 +154,10 @@ def refitted(job: Job, settings: Settings, candidate: Candidate) -> SequenceMode
         candidate.titles,
         with_settings(REFIT, settings),
         candidate.model.as_parent(),
-        job.checkpoint(REFITTING),
+        Also(
+            job.checkpoint(REFITTING),
+            [one for one in job.data.lessons if one.at_ms > candidate.after_ms],
+        ),
     )
 
 
@@ -179,17 +183,22 @@ class _Fitting:
         sessions = self._sessions()
         if self.job.disturb is not None:
             sessions = self.job.disturb(sessions)
-        return self._fit(sessions, self.job.fit_recipe, FITTING)
+        return self._fit(sessions, self._recipe, FITTING)
 
     def rivals(self) -> dict[str, Scorer]:
         """The champion as it is and, when the candidate's recipe is new, re-fitted by the usual."""
         if self.job.champion is None:
             return {}
         found = {CHAMPION: self.job.champion.scorer}
-        if self.job.fit_recipe != self.job.usual_recipe:
-            refit = self._fit(self._sessions(), self.job.usual_recipe, REFERENCE)
+        usual = usual_with_settings(self.job.usual_recipe, self.settings)
+        if self._recipe != usual:
+            refit = self._fit(self._sessions(), usual, REFERENCE)
             found[CHAMPION_REFIT] = scorer_of(refit)
         return found
+
+    @property
+    def _recipe(self) -> Recipe:
+        return with_settings(self.job.fit_recipe, self.settings)
 
     def _sessions(self) -> list[VisitorSessions]:
         seen = [one for one in self.job.data.interactions if one.at_ms <= self.after_ms]
@@ -202,9 +211,9 @@ class _Fitting:
 
     def _fit(self, sessions: list[VisitorSessions], recipe: Recipe, part: str) -> SequenceModel:
         parent = None if self.job.champion is None else self.job.champion.weights
-        recipe = with_settings(recipe, self.settings)
-        keep = self.job.checkpoint(part)
-        return fit(sessions, self.vocabulary, self.titles, recipe, parent, keep)
+        known = [one for one in self.job.data.lessons if one.at_ms <= self.after_ms]
+        also = Also(self.job.checkpoint(part), known)
+        return fit(sessions, self.vocabulary, self.titles, recipe, parent, also)
 
 
 def _ranked(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 from core.shop_state import KIND_WEIGHT
 from core.visitor_history import SESSION_GAP_MS
@@ -16,6 +17,8 @@ BOT_EVENTS, BOT_WITHIN_MS = 300, 600_000
 """Whoever acts every two seconds for ten minutes without a pause is no person."""
 MAX_SESSION_ITEMS = 100
 """A session with more distinct items is a wholesale list: it counts, but nothing is learned."""
+
+LessonKind = Literal["explored", "passed", "corrected"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +54,19 @@ class ExploredSlot:
     item_id: str
     propensity: float
     bought: bool
+    closed_at_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """Whether an item was right after a history; `weight` counts within its kind alone."""
+
+    kind: LessonKind
+    at_ms: int
+    history: tuple[str, ...]
+    item_id: str
+    good: bool
+    weight: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -67,6 +83,7 @@ class ShopData:
     dropped: dict[str, int] = field(default_factory=dict)
     explored: list[ExploredSlot] = field(default_factory=list)
     not_learned: dict[str, int] = field(default_factory=dict)
+    lessons: list[Lesson] = field(default_factory=list)
 
     @property
     def from_ms(self) -> int:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,6 +23,8 @@ from trainer.recommend.adamw import DECAY, AdamW
 from trainer.recommend.augment import Augment, augmented
 from trainer.recommend.checkpoint import Checkpoint, Progress, fingerprint
 from trainer.recommend.cross_entropy import CrossEntropy
+from trainer.recommend.data import Lesson
+from trainer.recommend.lessons import Lessons, Steps, Taught, steps_of, taught
 from trainer.recommend.model import SequenceNetwork, ServedNetwork, Shape
 from trainer.recommend.ranks import my_share, rank_and_count
 from trainer.recommend.windows import (
@@ -63,6 +66,18 @@ class Recipe:
     decay: float = DECAY
     averaged: float = 0.0
     augment: Augment = field(default_factory=Augment)
+    lessons: Lessons = field(default_factory=Lessons)
+
+
+@dataclass(frozen=True)
+class Also:
+    """What else a fit may have: a file that says where it stands, and lessons of served slots."""
+
+    keep: Path | None = None
+    lessons: Sequence[Lesson] = ()
+
+
+NOTHING_ELSE = Also()
 
 
 @dataclass(frozen=True)
@@ -102,12 +117,12 @@ def fit(
     titles: Sequence[str],
     recipe: Recipe,
     parent: Parent | None = None,
-    keep: Path | None = None,
+    also: Also = NOTHING_ELSE,
 ) -> SequenceModel:
     """Trains on the visitors' sessions, from the parent's weights if there is one.
 
-    With `keep`, the file says after each epoch where the fit stands, and one that was killed goes
-    on from there to the same result. Removing it is the caller's.
+    With `also.keep`, the file says after each epoch where the fit stands, and one that was killed
+    goes on from there to the same result. Removing it is the caller's.
 
     A time budget ends training after the epoch that exceeds it, and makes the result depend on the
     machine; without one the result depends on the arguments alone.
@@ -122,15 +137,17 @@ def fit(
     if parent is not None:
         _inherit(network, vocabulary, parent)
     optimizer = AdamW(network.parameters(), recipe.decay, recipe.averaged)
-    checkpoint = (
-        None if keep is None else Checkpoint(keep, _what(recipe, vocabulary, titles, flat, parent))
-    )
+    told = taught(also.lessons, vocabulary, recipe.lessons)
+    what = _what(recipe, vocabulary, titles, _learned(flat, told), parent) if also.keep else ""
+    checkpoint = None if also.keep is None else Checkpoint(also.keep, what)
     losses = _resumed(checkpoint, optimizer, random)
     for epoch in range(len(losses), recipe.epochs):
         windows = draw_windows(flat, random, recipe.repeat_weight)
         windows = augmented(windows, random, recipe.augment)
         batches = my_share(_batches(windows, random, recipe.batch_rows), *rank_and_count())
-        losses.append(_epoch(network, optimizer, _rate(recipe, epoch), windows, batches))
+        lessons = None if told is None else steps_of(network, told, random, recipe.batch_rows)
+        rate = _rate(recipe, epoch)
+        losses.append(_epoch(network, optimizer, rate, windows, batches, lessons))
         if checkpoint is not None and rank_and_count()[0] == 0:
             made = Progress(optimizer.vectors(), tuple(losses), optimizer.steps)
             checkpoint.write(made, random)
@@ -145,7 +162,7 @@ def _what(
     recipe: Recipe,
     vocabulary: SequenceVocabulary,
     titles: Sequence[str],
-    flat: FlatSessions,
+    learned: Sequence[NDArray[Any]],
     parent: Parent | None,
 ) -> str:
     """All that the result of a fit depends on, as a digest."""
@@ -153,8 +170,13 @@ def _what(
     words = [repr(recipe), *vocabulary.item_ids, *titles, *tensors]
     if parent is not None:
         words += parent.vocabulary
-    arrays = [flat.tokens, flat.session, flat.fresh, flat.starts, *tensors.values()]
-    return fingerprint(words, arrays)
+    return fingerprint(words, [*learned, *tensors.values()])
+
+
+def _learned(flat: FlatSessions, told: Taught | None) -> list[NDArray[Any]]:
+    """What a fit learns from, as arrays."""
+    sessions = [flat.tokens, flat.session, flat.fresh, flat.starts]
+    return [*sessions, *([] if told is None else vars(told).values())]
 
 
 def _resumed(
@@ -186,13 +208,16 @@ def _epoch(
     rate: float,
     windows: Windows,
     batches: Sequence[NDArray[np.int64]],
+    lessons: Steps | None,
 ) -> float:
-    """One pass over the windows, a step a batch; returns the mean loss."""
+    """One pass over the windows, a step a batch; returns their mean loss."""
     network.train()
     total, weight = 0.0, 0.0
-    for rows in batches:
+    for number, rows in enumerate(batches):
         loss, batch_weight = _loss(network, windows, rows)
         (loss / batch_weight).backward()
+        if lessons is not None:
+            lessons(number).backward()
         optimizer.step(rate)
         total += float(loss.detach())
         weight += batch_weight

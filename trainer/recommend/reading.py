@@ -19,6 +19,8 @@ from schemas.models import Retrain
 from schemas.topics import EVENTS_VALID
 from trainer.recommend.data import CatalogueRow, ExploredSlot, Interaction, ShopData, clean
 from trainer.recommend.holdout import DAY_MS, HOLDOUT_DAYS
+from trainer.recommend.lessons import explored_lessons
+from trainer.recommend.reading_served import read_lessons
 
 SINK_DEADLINE_S = 60.0
 EXPLORED_DAYS = max(HOLDOUT_DAYS)
@@ -50,7 +52,7 @@ FROM items WHERE updated_at_ms <= {until:Int64} ORDER BY updated_at_ms, item_id
 
 # The newest answers alone: they are held out from the fit, and many are not needed.
 _EXPLORED = """
-SELECT served_at_ms, visitor_id, surface, history, item_id, propensity,
+SELECT served_at_ms, visitor_id, surface, history, item_id, propensity, closed_at_ms,
        has(if(surface = 'discover', new_basket, basket), item_id) AS bought
 FROM (
     SELECT prediction_id, served_at_ms, visitor_id, surface, context_history AS history,
@@ -62,7 +64,7 @@ FROM (
     LIMIT 1 BY prediction_id
 ) AS drawn
 INNER JOIN (
-    SELECT prediction_id, basket, new_basket FROM outcomes
+    SELECT prediction_id, basket, new_basket, closed_at_ms FROM outcomes
     WHERE task = {task:String} AND age = 'final' AND arm = 'explore'
           AND closed_at_ms <= {until:Int64} AND served_at_ms > {since:Int64}
     LIMIT 1 BY prediction_id
@@ -85,11 +87,13 @@ def read_shop(settings: Settings, retrain: Retrain) -> ShopData:
         items = _items(client, retrain)
         explored = read_explored(client, retrain)
         not_learned = read_not_learned(client, retrain)
+        lessons = read_lessons(client, settings, retrain)
     data = clean(interactions, items, retrain.data_until_ms, rows=len(interactions))
     _log.info(
         "read %d events and %d items, left out %s", len(interactions), len(items), data.dropped
     )
-    return replace(data, explored=explored, not_learned=not_learned)
+    lessons += explored_lessons(explored)
+    return replace(data, explored=explored, not_learned=not_learned, lessons=lessons)
 
 
 def read_explored(client: ClickHouse, retrain: Retrain) -> list[ExploredSlot]:
@@ -112,6 +116,7 @@ def read_explored(client: ClickHouse, retrain: Retrain) -> list[ExploredSlot]:
             row["item_id"],
             float(row["propensity"]),
             bool(row["bought"]),
+            row["closed_at_ms"],
         )
         for row in table.to_pylist()
     ]

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from core.settings import DAY_MS, Settings
 from trainer.recommend.fit import Recipe
+from trainer.recommend.lessons import Lessons
 
 FIRST = Recipe(epochs=8, batch_rows=64, learning_rate=4e-3)
 WARM = Recipe(epochs=2, batch_rows=64, learning_rate=2e-3)
@@ -20,7 +21,15 @@ FRESH_AT_MOST_MS = 56 * DAY_MS
 
 
 def with_settings(recipe: Recipe, settings: Settings) -> Recipe:
-    """The recipe with the operator's seed and number of threads."""
+    """The recipe with the operator's seed, number of threads and weights of lessons."""
+    lessons = recipe.lessons
+    if lessons.is_off:
+        lessons = Lessons(settings.learn_explored, settings.learn_passed, settings.learn_corrected)
+    return replace(usual_with_settings(recipe, settings), lessons=lessons)
+
+
+def usual_with_settings(recipe: Recipe, settings: Settings) -> Recipe:
+    """The same without what an operator has switched on beyond the usual."""
     return replace(recipe, seed=settings.seed, threads=settings.threads)
 
 
@@ -41,4 +50,7 @@ def as_parameters(prefix: str, recipe: Recipe) -> dict[str, float | int | str | 
         f"{prefix}.crop": recipe.augment.crop,
         f"{prefix}.hide": recipe.augment.hide,
         f"{prefix}.reorder": recipe.augment.reorder,
+        f"{prefix}.learn_explored": recipe.lessons.explored,
+        f"{prefix}.learn_passed": recipe.lessons.passed,
+        f"{prefix}.learn_corrected": recipe.lessons.corrected,
     }
