@@ -6,8 +6,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from importlib import import_module
-from typing import Any
 
 from tqdm import tqdm
 
@@ -37,9 +35,3 @@ class Stages:
     def close(self) -> None:
         """Leaves the bar as it stands."""
         self._bar.close()
-
-
-def stage_function(name: str) -> Callable[..., Any]:
-    """The function of a text task's stage, its folder's code loaded when it is first run."""
-    found: Callable[..., Any] = getattr(import_module(f"trainer.{name}.stage"), name)
-    return found

@@ -13,11 +13,13 @@ import msgspec
 import torch
 from transformers.utils.logging import disable_progress_bar
 
+from trainer.compress.stage import compress
 from trainer.corpus.build import build_corpus
 from trainer.corpus.examples import PARTS, read_corpus
 from trainer.finetune.stage import finetune
+from trainer.judge.stage import judge
+from trainer.pretrain.stage import pretrain
 from trainer.search.stage import fit_search
-from trainer.stages import stage_function
 from trainer.text_run import TUNING
 from trainer.tune.text import tuned_task
 
@@ -34,8 +36,7 @@ def _read(run: TextRun, work: Path) -> Figures:
 
 def _pretrained(run: TextRun, work: Path) -> Figures:
     _set_up(run)
-    figures: Figures = stage_function("pretrain")(run.task, read_corpus(run.run.corpus), work)
-    return figures
+    return pretrain(run.task, read_corpus(run.run.corpus), work)
 
 
 def _searched(run: TextRun, work: Path) -> Figures:
@@ -57,14 +58,14 @@ def _judged(run: TextRun, work: Path) -> Figures:
     _set_up(run)
     champion = run.champion.folder if run.champion is not None else None
     corpus = read_corpus(run.run.corpus)
-    report = stage_function("judge")(run.task, corpus, run.run.model, champion, work)
+    report = judge(run.task, corpus, run.run.model, champion, work)
     return {**report.figures, "gate_passed": float(report.gate.passed)}
 
 
 def _compressed(run: TextRun, work: Path) -> Figures:
     _set_up(run)
     corpus = read_corpus(run.run.corpus)
-    variants = stage_function("compress")(run.task, corpus, run.run.model, work)
+    variants = compress(run.task, corpus, run.run.model, work)
     return {"variants": float(len(variants)), "passed": float(sum(v.passed for v in variants))}
 
 

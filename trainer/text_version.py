@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from tokenizers import Tokenizer
 
 from adapters.artefacts import ArtefactStore
 from adapters.onnx import load_manifest
+from adapters.onnx_text import TextGraph
 from core.gate import verdict
 from core.model_version import digest, identified, sha256
 from schemas.errors import RejectedModel
@@ -142,7 +142,7 @@ def _variants(run: RunDir) -> list[Variant]:
 def _probe(run: RunDir, corpus: Corpus, graph: bytes) -> Probe:
     rows = (corpus.test or corpus.valid or corpus.train)[:PROBED]
     tokens = [_tokens(run, one) for one in rows]
-    session = import_module("adapters.onnx_text").TextGraph(graph)
+    session = TextGraph(graph)
     outputs = [session.run(np.asarray([ids]), np.ones((1, len(ids)), np.int64)) for ids in tokens]
     if not all(np.isfinite(row).all() for row in outputs):
         raise RejectedModel("wrong_answers", "the graph gives numbers that are not finite")

@@ -12,9 +12,6 @@ from adapters.artefacts import ArtefactStore
 from adapters.home import artefacts_url
 from core.settings import Settings
 
-for module in ("pretrain", "judge", "compress"):
-    pytest.importorskip(f"trainer.{module}.stage")
-
 
 def _write_task(folder: Path) -> None:
     path = Path(__file__).parents[1] / "unit" / "test_text_run.py"

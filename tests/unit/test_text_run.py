@@ -29,9 +29,6 @@ from trainer.text_work import TEXT_STAGES, Bench, offer_of
 from trainer.version import Made
 from trainer.work import Work
 
-for module in ("pretrain", "judge", "compress"):
-    pytest.importorskip(f"trainer.{module}.stage")
-
 WORDS = {
     "refund": ["money", "back", "refund", "return", "charge"],
     "card": ["card", "lost", "pin", "stolen", "block"],

@@ -19,7 +19,7 @@ from schemas.errors import BadSettings
 from trainer.corpus.examples import Corpus, Example
 from trainer.finetune.model import TextModel
 from trainer.finetune.stage import finetune
-from trainer.stages import stage_function
+from trainer.pretrain.stage import pretrain
 from trainer.task import Task
 from trainer.tune.parameters import parameters_of, with_parameters
 from trainer.tune.study import Budget, Knob, Parameters, Tuned, tune
@@ -56,7 +56,7 @@ def tuned_task(task: Task, corpus: Corpus, encoder: Path, folder: Path, reason: 
         if sized and _size(parameters) != _size(champion):
             start = folder / f"encoder-{_size(parameters)}"
             if not start.exists():
-                stage_function("pretrain")(trial, _unheld(corpus, parts), start)
+                pretrain(trial, _unheld(corpus, parts), start)
         for part in parts:
             work = folder / "trial"
             shutil.rmtree(work, ignore_errors=True)
