@@ -25,7 +25,7 @@ from trainer.records import record
 from trainer.stages import Stages
 from trainer.task import Task
 from trainer.task_files import find_task
-from trainer.text_run import PUBLISH, STAGES
+from trainer.text_run import KINDS, PUBLISH, STAGES
 from trainer.text_version import Told
 from trainer.text_work import TEXT_STAGES, Bench
 from trainer.version import Made
@@ -43,7 +43,8 @@ def train_here(
     """
     task = find_task(settings, name, arguments.file)
     bench = _bench(settings)
-    wanted = chosen(arguments.stage, publish=arguments.publish or arguments.first == PUBLISH)
+    publish = arguments.publish or arguments.first == PUBLISH
+    wanted = chosen(arguments.stage, task.kind, publish=publish)
     anew = _anew(task, arguments.first)
     stages = Stages(name, None, wanted)
     folder = bench.folder(name)
@@ -68,15 +69,16 @@ def train_here(
     return 0
 
 
-def chosen(stage: str | None, *, publish: bool) -> Sequence[str]:
-    """The stages to run, in their order.
+def chosen(stage: str | None, kind: str, *, publish: bool) -> Sequence[str]:
+    """The stages to run, in their order: the one asked for, or all that the kind has.
 
-    >>> chosen("judge", publish=False), chosen(None, publish=False)[-1]
-    (('judge',), 'compress')
+    >>> chosen("judge", "classify", publish=False), chosen(None, "search", publish=False)[-1]
+    (('judge',), 'judge')
     """
     if stage is not None:
         return (stage, PUBLISH) if publish and stage != PUBLISH else (stage,)
-    return TEXT_STAGES if publish else STAGES
+    known = KINDS.get(kind, STAGES)
+    return TEXT_STAGES if publish else tuple(one for one in STAGES if one in known)
 
 
 def offer_by_hand(task: Task, made: Made) -> Publish:

@@ -24,7 +24,7 @@ PUBLISH, TUNE, TUNING = "publish", "tune", "tuning.json"
 KINDS: Mapping[str, tuple[str, ...]] = {
     "classify": (*STAGES, TUNE),
     "regress": (*STAGES, TUNE),
-    "search": ("corpus", "pretrain", "finetune"),
+    "search": ("corpus", "pretrain", "finetune", "judge"),
 }
 
 

@@ -19,6 +19,7 @@ from trainer.corpus.examples import PARTS, read_corpus
 from trainer.finetune.stage import finetune
 from trainer.judge.stage import judge
 from trainer.pretrain.stage import pretrain
+from trainer.search.judge import judge_search
 from trainer.search.stage import fit_search
 from trainer.text_run import TUNING
 from trainer.tune.text import tuned_task
@@ -58,7 +59,8 @@ def _judged(run: TextRun, work: Path) -> Figures:
     _set_up(run)
     champion = run.champion.folder if run.champion is not None else None
     corpus = read_corpus(run.run.corpus)
-    report = judge(run.task, corpus, run.run.model, champion, work)
+    of_kind = judge_search if run.task.kind == "search" else judge
+    report = of_kind(run.task, corpus, run.run.model, champion, work)
     return {**report.figures, "gate_passed": float(report.gate.passed)}
 
 

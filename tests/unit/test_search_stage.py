@@ -10,16 +10,25 @@ import pytest
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
+from console.train_here import chosen
+from core.settings import Settings
+from schemas.errors import BadSettings
 from trainer.corpus.examples import Corpus, Example
+from trainer.corpus.settings import CleanSettings, Columns, DataSettings
 from trainer.pretrain.encoder import Encoder, save_encoder
+from trainer.pretrain.settings import PretrainSettings
+from trainer.run_dir import RunDir
 from trainer.search.blend_fit import fit_blend
+from trainer.search.judge import judge_search
 from trainer.search.judged import clean_text, judged, product
 from trainer.search.lexical import Bm25Settings, bm25_scores, words_of
 from trainer.search.model import CARD, blended, lexical_scores, load_search
 from trainer.search.negatives import with_negatives
 from trainer.search.settings import SearchSettings
 from trainer.search.stage import divided, fit_search
+from trainer.stages import Stages
 from trainer.task import Task
+from trainer.text_run import TextRun
 
 COLOURS = ("red", "blue", "green", "black", "white", "yellow", "brown", "grey")
 THINGS = ("cup", "shoe", "lamp", "chair", "bag", "clock")
@@ -164,3 +173,56 @@ def test_text_is_cleaned_once_and_for_all() -> None:
     assert clean_text(dirty) == "180° flip & turn now"
     assert clean_text(clean_text(dirty)) == clean_text(dirty)
     assert product("Cup") == ("Cup", "")
+
+
+def test_the_gate_says_what_the_served_graphs_reach_beside_bm25(
+    task: Task, corpus: Corpus, fitted: Path, tmp_path: Path
+) -> None:
+    report = judge_search(task, corpus, fitted, fitted, tmp_path)
+    checks = {check.name: check for check in report.checks}
+    assert checks["graph_ndcg10_difference"].passed
+    assert checks["ndcg10_vs_bm25"].n == 4
+    assert not report.gate.passed, "four queries are too few to say anything"
+    assert report.rivals["champion"]["ndcg10"] == pytest.approx(
+        report.rivals["whole_graphs"]["ndcg10"], abs=1e-6
+    )
+    assert {"vectors.onnx", "pairs.onnx", "tokenizer.json", "blend.json", "search.json"} <= {
+        one.name for one in tmp_path.iterdir()
+    }
+
+
+def test_int8_graphs_are_served_only_where_they_rank_as_well(
+    task: Task, corpus: Corpus, fitted: Path, tmp_path: Path
+) -> None:
+    report = judge_search(task, corpus, fitted, None, tmp_path)
+    # Four queries cannot show that int8 ranks as well, so the whole graphs are served.
+    assert report.figures["int8_served"] == 0.0
+    assert report.figures["size_bytes"] == sum(one.stat().st_size for one in _files(tmp_path))
+
+
+def test_a_search_task_runs_from_its_file_to_the_judge(
+    corpus: Corpus, encoder_folder: Path, tmp_path: Path
+) -> None:
+    rows = [one for part in (corpus.train, corpus.valid, corpus.test) for one in part]
+    (tmp_path / "rows.jsonl").write_bytes(msgspec.json.Encoder().encode_lines(rows))
+    data = DataSettings(
+        files=("rows.jsonl",), columns=Columns(pair="pair", value="value"),
+        split="random", clean=CleanSettings(near_duplicates=0),
+    )  # fmt: skip
+    task = Task(
+        task="search", kind="search", folder=str(tmp_path), data=data,
+        search=SearchSettings(precision="float32", group=3, pair_epochs=1),
+        pretrain=PretrainSettings(objective="none", start=str(encoder_folder)),
+    )  # fmt: skip
+    run = TextRun(task, RunDir(tmp_path / "run"), Settings(home=str(tmp_path)))
+    run.stages(chosen(None, "search", publish=False), (), Stages("test", show=False))
+    record = run.run.record("judge")
+    assert record is not None
+    assert {"ndcg10", "gate_passed", "int8_served"} <= set(record.figures)
+    assert (run.run.judged / "pairs.onnx").is_file()
+    with pytest.raises(BadSettings, match="has no stage compress"):
+        run.stages(("compress",), (), Stages("test", show=False))
+
+
+def _files(folder: Path) -> list[Path]:
+    return [one for one in folder.iterdir() if not one.name.startswith("report.")]
