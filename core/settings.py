@@ -78,6 +78,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     # training
     seed: int = 7
     threads: int = 1
+    training_patience: int = 0
     learn_explored: float = 0.0
     learn_passed: float = 0.0
     learn_corrected: float = 0.0

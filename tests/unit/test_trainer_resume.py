@@ -24,7 +24,8 @@ from trainer.recommend.export import graph_bytes
 from trainer.recommend.fit import Also, Recipe, SequenceModel, fit
 from trainer.recommend.model import Shape
 from trainer.recommend.ranks import my_share
-from trainer.recommend.windows import draw_windows, flatten
+from trainer.recommend.stopping import Stopping, without_tail
+from trainer.recommend.windows import VisitorSessions, draw_windows, flatten
 
 DATA = shop_data(20)
 RECIPE = Recipe(shape=Shape(width=16), epochs=4, averaged=0.9)
@@ -84,6 +85,36 @@ def test_a_fit_goes_on_from_its_last_epoch_and_from_no_other_fits(tmp_path: Path
     assert keep.stat().st_mtime_ns == moments  # nothing was left to do
     other = fitted(replace(RECIPE, seed=1), keep)
     assert other.losses == fitted(replace(RECIPE, seed=1)).losses
+
+
+def test_a_fit_without_gain_on_its_tail_ends_early_with_its_best_weights(tmp_path: Path) -> None:
+    recipe = replace(RECIPE, epochs=60, averaged=0.0, patience=2, learning_rate=2e-2)
+    keep = tmp_path / "fit.safetensors"
+    model = fitted(recipe, keep)
+    assert 3 <= len(model.losses) < 60
+    assert graph_bytes(model) != graph_bytes(fitted(replace(recipe, patience=0)))
+    assert graph_bytes(fitted(recipe, keep)) == graph_bytes(model)
+
+
+def test_a_tail_is_the_newest_session_of_some_and_is_not_learned() -> None:
+    visitors = [VisitorSessions((("a",), ("b",), ("c",)), fresh_from=1)] * 200
+    learned, tail = without_tail(visitors, 1, seed=3)
+    assert 5 < len(tail) < 40
+    assert {one.fresh_from for one in tail} == {2}
+    assert sum(one.sessions == (("a",), ("b",)) for one in learned) == len(tail)
+    assert without_tail(visitors, 0, seed=3) == (visitors, [])
+
+
+def test_a_tie_on_the_tail_goes_to_the_later_epoch_and_is_a_gain() -> None:
+    stopping = Stopping(1)
+    for epoch, loss in enumerate([2.0, 1.0, 1.0]):
+        stopping.take(loss, torch.full((1,), float(epoch)))
+    assert not stopping.enough
+    assert stopping.best is not None
+    assert float(stopping.best) == 2.0
+    stopping.take(1.5, torch.zeros(1))
+    assert stopping.enough
+    assert float(stopping.best) == 2.0
 
 
 def test_a_damaged_checkpoint_counts_for_nothing(tmp_path: Path) -> None:

@@ -66,6 +66,11 @@ class AdamW:
             self._values.copy_(self._average)
 
     @property
+    def values(self) -> Tensor:
+        """All parameters as one vector."""
+        return self._values
+
+    @property
     def steps(self) -> int:
         """How many steps were taken."""
         return self._steps

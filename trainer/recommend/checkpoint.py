@@ -24,11 +24,12 @@ _GENERATOR = "torch_generator"
 
 @dataclass(frozen=True)
 class Progress:
-    """What has been learned so far: the optimizer's vectors by name, and a loss per epoch."""
+    """What has been learned so far: vectors by name, a loss per epoch and, if kept, a tail's."""
 
     vectors: Mapping[str, Tensor]
     losses: tuple[float, ...]
     steps: int
+    tails: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,7 @@ class Checkpoint:
         header = {
             "of": self.of,
             "losses": json.dumps(progress.losses),
+            "tails": json.dumps(progress.tails),
             "steps": str(progress.steps),
             "random": json.dumps(random.bit_generator.state),
         }
@@ -64,7 +66,8 @@ class Checkpoint:
             return None
         torch.set_rng_state(vectors.pop(_GENERATOR))
         random.bit_generator.state = json.loads(header["random"])
-        return Progress(vectors, tuple(json.loads(header["losses"])), int(header["steps"]))
+        losses, tails = (tuple(json.loads(header[name])) for name in ("losses", "tails"))
+        return Progress(vectors, losses, int(header["steps"]), tails)
 
     def remove(self) -> None:
         """Deletes the file; that there is none is no error."""

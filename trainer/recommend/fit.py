@@ -22,11 +22,12 @@ from core.sequence import SequenceVocabulary
 from trainer.recommend.adamw import DECAY, AdamW
 from trainer.recommend.augment import Augment, augmented
 from trainer.recommend.checkpoint import Checkpoint, Progress, fingerprint
-from trainer.recommend.cross_entropy import CrossEntropy
 from trainer.recommend.data import Lesson
-from trainer.recommend.lessons import Lessons, Steps, Taught, steps_of, taught
+from trainer.recommend.epoch import batches_of, one_epoch, tail_loss
+from trainer.recommend.lessons import Lessons, Taught, steps_of, taught
 from trainer.recommend.model import SequenceNetwork, ServedNetwork, Shape
 from trainer.recommend.ranks import my_share, rank_and_count
+from trainer.recommend.stopping import Stopping, without_tail
 from trainer.recommend.windows import (
     FlatSessions,
     VisitorSessions,
@@ -34,9 +35,6 @@ from trainer.recommend.windows import (
     draw_windows,
     flatten,
 )
-
-SAMPLED_ABOVE = 20_000
-SAMPLED_NEGATIVES = 4_096
 
 
 @dataclass(frozen=True)
@@ -52,7 +50,8 @@ class Recipe:
     """Hyper-parameters of one fit; a manifest records them.
 
     `decay` is the L2 pull of AdamW, `averaged` the share an average of the weights keeps at each
-    step (0 keeps none and ends with the newest weights).
+    step (0 keeps none and ends with the newest weights). With `patience` a fit ends when a held-out
+    tail has not improved for so many epochs, with the weights that were best on it.
     """
 
     shape: Shape = field(default_factory=Shape)
@@ -67,6 +66,7 @@ class Recipe:
     averaged: float = 0.0
     augment: Augment = field(default_factory=Augment)
     lessons: Lessons = field(default_factory=Lessons)
+    patience: int = 0
 
 
 @dataclass(frozen=True)
@@ -131,31 +131,61 @@ def fit(
     torch.manual_seed(recipe.seed)
     torch.set_num_threads(recipe.threads)
     random = np.random.default_rng(recipe.seed)
-    network = SequenceNetwork(_text(tuple(titles)), recipe.shape)
-    flat = flatten(visitors, vocabulary)
-    network.start_at_counts(np.bincount(flat.tokens - 1, minlength=len(vocabulary)))
-    if parent is not None:
-        _inherit(network, vocabulary, parent)
+    visitors, tail = without_tail(visitors, recipe.patience, recipe.seed)
+    flat, held_out = flatten(visitors, vocabulary), _held_out(tail, vocabulary, recipe)
+    network = _network(flat, vocabulary, titles, recipe, parent)
     optimizer = AdamW(network.parameters(), recipe.decay, recipe.averaged)
     told = taught(also.lessons, vocabulary, recipe.lessons)
     what = _what(recipe, vocabulary, titles, _learned(flat, told), parent) if also.keep else ""
     checkpoint = None if also.keep is None else Checkpoint(also.keep, what)
-    losses = _resumed(checkpoint, optimizer, random)
+    stopping = Stopping(recipe.patience)
+    losses = _resumed(checkpoint, optimizer, stopping, random)
     for epoch in range(len(losses), recipe.epochs):
+        if stopping.enough:
+            break
         windows = draw_windows(flat, random, recipe.repeat_weight)
         windows = augmented(windows, random, recipe.augment)
-        batches = my_share(_batches(windows, random, recipe.batch_rows), *rank_and_count())
+        batches = my_share(batches_of(windows, random, recipe.batch_rows), *rank_and_count())
         lessons = None if told is None else steps_of(network, told, random, recipe.batch_rows)
-        rate = _rate(recipe, epoch)
-        losses.append(_epoch(network, optimizer, rate, windows, batches, lessons))
+        losses.append(
+            one_epoch(network, optimizer, _rate(recipe, epoch), windows, batches, lessons)
+        )
+        if held_out is not None:
+            stopping.take(tail_loss(network, held_out, recipe.batch_rows), optimizer.values)
         if checkpoint is not None and rank_and_count()[0] == 0:
-            made = Progress(optimizer.vectors(), tuple(losses), optimizer.steps)
-            checkpoint.write(made, random)
+            checkpoint.write(_progress(optimizer, stopping, losses), random)
         if recipe.time_budget_s and time.perf_counter() - started > recipe.time_budget_s:
             break
     optimizer.use_average()
+    if stopping.best is not None:
+        optimizer.values.copy_(stopping.best)
     wall_s = time.perf_counter() - started
     return SequenceModel(vocabulary, network.eval(), tuple(losses), wall_s)
+
+
+def _network(
+    flat: FlatSessions,
+    vocabulary: SequenceVocabulary,
+    titles: Sequence[str],
+    recipe: Recipe,
+    parent: Parent | None,
+) -> SequenceNetwork:
+    """The network as a fit begins with it."""
+    network = SequenceNetwork(_text(tuple(titles)), recipe.shape)
+    network.start_at_counts(np.bincount(flat.tokens - 1, minlength=len(vocabulary)))
+    if parent is not None:
+        _inherit(network, vocabulary, parent)
+    return network
+
+
+def _held_out(
+    tail: Sequence[VisitorSessions], vocabulary: SequenceVocabulary, recipe: Recipe
+) -> Windows | None:
+    """The tail's windows, drawn once: each epoch is asked the same."""
+    if not tail:
+        return None
+    random = np.random.default_rng(recipe.seed)
+    return draw_windows(flatten(tail, vocabulary), random, recipe.repeat_weight)
 
 
 def _what(
@@ -180,14 +210,23 @@ def _learned(flat: FlatSessions, told: Taught | None) -> list[NDArray[Any]]:
 
 
 def _resumed(
-    checkpoint: Checkpoint | None, optimizer: AdamW, random: np.random.Generator
+    checkpoint: Checkpoint | None,
+    optimizer: AdamW,
+    stopping: Stopping,
+    random: np.random.Generator,
 ) -> list[float]:
-    """The losses so far, the optimizer and the generators being set to where they stood."""
+    """The losses so far, all else being set to where it stood."""
     found = None if checkpoint is None else checkpoint.resume(random)
     if found is None:
         return []
     optimizer.resume(found.vectors, found.steps)
+    stopping.resume(found.tails, found.vectors)
     return list(found.losses)
+
+
+def _progress(optimizer: AdamW, stopping: Stopping, losses: Sequence[float]) -> Progress:
+    vectors = {**optimizer.vectors(), **stopping.vectors()}
+    return Progress(vectors, tuple(losses), optimizer.steps, tuple(stopping.tails))
 
 
 @lru_cache(maxsize=1)
@@ -200,68 +239,6 @@ def _rate(recipe: Recipe, epoch: int) -> float:
     """Falls linearly to a tenth over the epochs."""
     left = 1.0 - epoch / max(recipe.epochs, 1)
     return recipe.learning_rate * (0.1 + 0.9 * left)
-
-
-def _epoch(
-    network: SequenceNetwork,
-    optimizer: AdamW,
-    rate: float,
-    windows: Windows,
-    batches: Sequence[NDArray[np.int64]],
-    lessons: Steps | None,
-) -> float:
-    """One pass over the windows, a step a batch; returns their mean loss."""
-    network.train()
-    total, weight = 0.0, 0.0
-    for number, rows in enumerate(batches):
-        loss, batch_weight = _loss(network, windows, rows)
-        (loss / batch_weight).backward()
-        if lessons is not None:
-            lessons(number).backward()
-        optimizer.step(rate)
-        total += float(loss.detach())
-        weight += batch_weight
-    return total / max(weight, 1.0)
-
-
-def _batches(
-    windows: Windows, random: np.random.Generator, batch_rows: int
-) -> list[NDArray[np.int64]]:
-    """Row numbers of each batch: rows of like length together, batches in a drawn order."""
-    lengths = (windows.tokens > 0).sum(axis=1)
-    order = np.lexsort((random.random(len(lengths)), lengths // 4))
-    batches = [order[i : i + batch_rows] for i in range(0, len(order), batch_rows)]
-    return [batches[i] for i in random.permutation(len(batches))]
-
-
-def _loss(
-    network: SequenceNetwork, windows: Windows, rows: NDArray[np.int64]
-) -> tuple[torch.Tensor, float]:
-    """Weighted cross-entropy summed over the places that predict something, and their weight."""
-    tokens = windows.tokens[rows]
-    width = int((tokens > 0).sum(axis=1).max())  # rows are padded in front: drop shared padding
-    weights = torch.from_numpy(windows.weights[rows][:, -width:])
-    table = network.item_table()
-    used = weights > 0
-    hidden = network.hidden(torch.from_numpy(tokens[:, -width:]), table, used)
-    targets = torch.from_numpy(windows.targets[rows][:, -width:])[used]
-    losses = _cross_entropy(network, hidden, table, targets)
-    return (losses * weights[used]).sum(), float(weights.sum())
-
-
-def _cross_entropy(
-    network: SequenceNetwork, hidden: torch.Tensor, table: torch.Tensor, targets: torch.Tensor
-) -> torch.Tensor:
-    """Cross-entropy per place, mean over its targets; a large catalogue is sampled per batch."""
-    kept = None
-    if len(table) > SAMPLED_ABOVE:
-        drawn = torch.randint(len(table), (SAMPLED_NEGATIVES,))
-        kept = torch.unique(torch.cat([targets.flatten(), drawn]))
-        targets = torch.searchsorted(kept, targets)
-    rows, bias = (
-        (table, network.item_bias) if kept is None else (table[kept], network.item_bias[kept])
-    )
-    return CrossEntropy.apply(hidden, rows, bias, targets)
 
 
 def _inherit(network: SequenceNetwork, vocabulary: SequenceVocabulary, parent: Parent) -> None:

@@ -21,11 +21,12 @@ FRESH_AT_MOST_MS = 56 * DAY_MS
 
 
 def with_settings(recipe: Recipe, settings: Settings) -> Recipe:
-    """The recipe with the operator's seed, number of threads and weights of lessons."""
+    """The recipe with the operator's seed, threads, weights of lessons and patience."""
     lessons = recipe.lessons
     if lessons.is_off:
         lessons = Lessons(settings.learn_explored, settings.learn_passed, settings.learn_corrected)
-    return replace(usual_with_settings(recipe, settings), lessons=lessons)
+    patience = recipe.patience or settings.training_patience
+    return replace(usual_with_settings(recipe, settings), lessons=lessons, patience=patience)
 
 
 def usual_with_settings(recipe: Recipe, settings: Settings) -> Recipe:
@@ -50,6 +51,7 @@ def as_parameters(prefix: str, recipe: Recipe) -> dict[str, float | int | str | 
         f"{prefix}.crop": recipe.augment.crop,
         f"{prefix}.hide": recipe.augment.hide,
         f"{prefix}.reorder": recipe.augment.reorder,
+        f"{prefix}.patience": recipe.patience,
         f"{prefix}.learn_explored": recipe.lessons.explored,
         f"{prefix}.learn_passed": recipe.lessons.passed,
         f"{prefix}.learn_corrected": recipe.lessons.corrected,
