@@ -53,9 +53,9 @@ def centre_and_scale(features: NDArray[np.float32]) -> tuple[NDArray[np.float32]
     A scale each would blow up the directions that say least, and with them what int8 rounds off:
     on banking77 a head fitted so lost 27 points of accuracy in int8, one fitted like this none.
 
-    >>> centre, scale = centre_and_scale(np.array([[1.0, 0.01], [3.0, 0.03]], np.float32))
-    >>> centre.round(2).tolist(), round(scale, 3)
-    ([2.0, 0.02], 0.505)
+    >>> centre, scale = centre_and_scale(np.array([[1.0, 0.0], [3.0, 0.5]], np.float32))
+    >>> centre.tolist(), round(scale, 3)
+    ([2.0, 0.25], 0.625)
     """
     return features.mean(0), float(features.std(0).mean()) + 1e-6
 
