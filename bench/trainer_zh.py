@@ -1,112 +1,125 @@
-"""Sentiment of Chinese reviews as categories drift: labels from the first, reviews of the next.
+"""Sentiment of Chinese reviews for a shop that has labelled few of them.
 
-The shop has labelled reviews of the six categories it began with (the first in file order). Then
-come four more categories, food delivery and hotels, whose reviews nobody has labelled. Half of
-those reviews, drawn at random, may be read without their labels; the other half is the test.
+A fifth of all reviews, drawn at random, is the test; nothing of it is read in training. Of the
+others some, drawn at random over all categories, have their labels; the rest are read without.
+Every figure is the mean of three draws. `zh_reviews.f1` and `tfidf_f1` are those of 500 labels;
+`by_labels` has 200, 1,000 and 2,000 beside them.
 
-- Baseline: TF-IDF of one and two characters and logistic regression on the labelled reviews, its
-  penalty chosen on a tenth of them.
-- Ours: `trainer.pretrain.self_training` with the same labels and penalty, and the unlabelled half.
-  It was settled on with the first three labelled categories as known ones and the next three as
-  new ones (macro-F1 .9088 plain, .9315 self-trained). There an encoder pre-trained here for 250
-  steps and joined to it added less than .001, so it is left out.
+- Baseline: TF-IDF of one and two characters and logistic regression, trained on the labelled
+  reviews; its penalty is chosen by five-fold cross-validation on them.
+- Ours: `trainer.pretrain.few_labels` with the same labels and the reviews without.
 
-`random` repeats both on all reviews divided without regard to category: half labelled, a quarter
-unlabelled, a quarter the test.
+Ours was settled on with a fifth of the training reviews as validation and other draws: macro-F1
+.8891 there with 500 labels, the baseline .8575. About 140 variants were looked at there, none on
+the test. An encoder of two layers by 128 pre-trained here for 840 steps gave .72 by itself (frozen,
+linear) and took .003 from the models it joined, so it takes no part: three minutes on one core are
+too few. A plain linear model of the labelled n-grams added nothing to the ensemble either.
+
+`all` has every label: then no text is left to read without, both are the plain linear model, and
+there is no gain to be had short of an encoder pre-trained elsewhere.
+
+`drift` is another protocol: labels of the six first categories alone, half the reviews of the four
+next read without labels, their other half the test, `trainer.pretrain.self_training` against the
+baseline. Its test part was looked at three times while that was developed, and the gain that three
+known categories showed on three others (+2.3 points) did not carry over to it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from bench.zh_reviews import Review, read_reviews
-from trainer.pretrain.self_training import self_train
+from bench.zh_drift import measure_drift
+from bench.zh_reviews import Review, linear_answers, macro_f1, read_reviews, shuffled, texts_of
+from trainer.pretrain.few_labels import Seen, learn_few_labels, read_unlabelled
 
-FIRST_CATEGORIES = 6
-LONGEST = 200
-INVERSE_PENALTIES = (0.3, 1.0, 3.0, 10.0)
+TEST_SHARE = 0.2
+LABELS = (200, 500, 1_000, 2_000)
+DECLARED = 500
+DRAWS = (1, 2, 3)
+FOLDS = 5
+PENALTY_OF_ALL = 3.0
+"""The best on a tenth of labelled reviews when half of all had labels."""
+
+INVERSE_PENALTIES = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
 SEED = 7
 
 
 def measure(data: Path, quick: bool) -> dict[str, Any]:
-    """The key `zh_reviews`: macro-F1 of both under drift, by category, and at random."""
-    reviews = _shuffled(read_reviews(data), SEED)
-    reviews = reviews[:6_000] if quick else reviews
-    known = _first_categories(read_reviews(data))
-    labelled = [one for one in reviews if one.category in known]
-    new = [one for one in reviews if one.category not in known]
-    half, quarter = len(new) // 2, len(reviews) // 4
-    found = _compare(labelled, new[:half], new[half:])
-    parts = reviews[: 2 * quarter], reviews[2 * quarter : 3 * quarter], reviews[3 * quarter :]
-    random = _compare(*parts)
-    del random["by_category"]
-    print(f"zh: drift {found}; random {random}", flush=True)
-    return {"zh_reviews": {**found, "random": random}}
-
-
-def _compare(
-    labelled: Sequence[Review], unlabelled: Sequence[Review], test: Sequence[Review]
-) -> dict[str, Any]:
-    """Macro-F1 of self-training and of the baseline on the test reviews."""
-    inverse_penalty = _chosen_penalty(labelled)
-    plain = _answers(labelled, (), test, inverse_penalty)
-    taught = _answers(labelled, unlabelled, test, inverse_penalty)
-    categories = sorted({one.category for one in test})
-    rows = {name: [i for i, one in enumerate(test) if one.category == name] for name in categories}
+    """The key `zh_reviews`: macro-F1 of both by number of labels, and under other protocols."""
+    in_order = read_reviews(data)
+    reviews = shuffled(in_order, SEED)
+    reviews = reviews[:8_000] if quick else reviews
+    cut = round(TEST_SHARE * len(reviews))
+    test, training = reviews[:cut], reviews[cut:]
+    reader = read_unlabelled(texts_of(training))
+    seen, asked = reader.see(texts_of(training)), reader.see(texts_of(test))
+    print(f"zh: {len(training)} reviews read without labels, {cut} are the test", flush=True)
+    by_labels = {}
+    for labels in LABELS:
+        found = [_draw(training, test, seen, asked, (labels, draw)) for draw in DRAWS]
+        by_labels[str(labels)] = _means(found)
+        print(f"zh: {labels} labels {by_labels[str(labels)]}", flush=True)
+    every = round(macro_f1(test, linear_answers(training, test, PENALTY_OF_ALL)), 4)
+    drift = measure_drift(in_order, reviews)
+    print(f"zh: all labels {every}; drift {drift}", flush=True)
+    declared = by_labels[str(DECLARED)]
+    more = {"labels": DECLARED, "unlabelled": len(training) - DECLARED, "test": len(test)}
     return {
-        "f1": _macro_f1(test, taught),
-        "tfidf_f1": _macro_f1(test, plain),
-        "inverse_penalty": inverse_penalty,
-        "labelled": len(labelled),
-        "unlabelled": len(unlabelled),
-        "test": len(test),
-        "by_category": {
-            name: [_macro_f1([test[i] for i in at], said[at]) for said in (taught, plain)]
-            for name, at in rows.items()
-        },
+        "zh_reviews": {
+            **declared,
+            **more,
+            "by_labels": by_labels,
+            "all": {"f1": every, "tfidf_f1": every, "labels": len(training)},
+            "drift": drift,
+        }
     }
 
 
-def _chosen_penalty(labelled: Sequence[Review]) -> float:
-    """The inverse penalty that does best on a tenth of the labelled reviews."""
-    tenth = len(labelled) // 10
-    valid, train = labelled[:tenth], labelled[tenth:]
-    return max(INVERSE_PENALTIES, key=lambda one: _macro_f1(valid, _answers(train, (), valid, one)))
+def _draw(
+    training: Sequence[Review],
+    test: Sequence[Review],
+    seen: Seen,
+    asked: Seen,
+    which: tuple[int, int],
+) -> tuple[float, float]:
+    """Macro-F1 of ours and of the baseline with one draw of labels: their number, the seed."""
+    labels, seed = which
+    order = np.random.default_rng([SEED, seed]).permutation(len(training))
+    known, rest = order[:labels], order[labels:]
+    labelled = [training[i] for i in known]
+    named = [str(one.good) for one in labelled]
+    ours = learn_few_labels(seen.rows(known), named, seen.rows(rest)).answers(asked)
+    plain = linear_answers(labelled, test, _cross_validated(labelled))
+    return macro_f1(test, ours), macro_f1(test, plain)
 
 
-def _answers(
-    labelled: Sequence[Review],
-    unlabelled: Sequence[Review],
-    asked: Sequence[Review],
-    inverse_penalty: float,
-) -> Any:
-    model = self_train(
-        _texts(labelled), [str(one.good) for one in labelled], _texts(unlabelled), inverse_penalty
-    )
-    columns = model.log_probs(_texts(asked)).argmax(axis=1)
-    return np.asarray(model.labels)[columns]
+def _cross_validated(labelled: Sequence[Review]) -> float:
+    """The inverse penalty with the best macro-F1 over the folds."""
+    at = np.arange(len(labelled))
+    folds = [at % FOLDS == fold for fold in range(FOLDS)]
+
+    def score(inverse_penalty: float) -> float:
+        return float(np.mean([_fold_f1(labelled, fold, inverse_penalty) for fold in folds]))
+
+    return max(INVERSE_PENALTIES, key=score)
 
 
-def _macro_f1(reviews: Sequence[Review], answers: Any) -> float:
-    from sklearn.metrics import f1_score
-
-    truth = [str(one.good) for one in reviews]
-    return round(float(f1_score(truth, answers, average="macro")), 4)
-
-
-def _texts(reviews: Sequence[Review]) -> list[str]:
-    return [one.text[:LONGEST] for one in reviews]
+def _fold_f1(labelled: Sequence[Review], held: NDArray[np.bool_], inverse_penalty: float) -> float:
+    valid = [one for one, out in zip(labelled, held, strict=True) if out]
+    train = [one for one, out in zip(labelled, held, strict=True) if not out]
+    return macro_f1(valid, linear_answers(train, valid, inverse_penalty))
 
 
-def _shuffled(reviews: Sequence[Review], seed: int) -> list[Review]:
-    order = np.random.default_rng(seed).permutation(len(reviews))
-    return [reviews[i] for i in order]
-
-
-def _first_categories(reviews: Sequence[Review]) -> list[str]:
-    """The categories that the shop began with, by their first review in the files."""
-    return list(dict.fromkeys(one.category for one in reviews))[:FIRST_CATEGORIES]
+def _means(found: Iterable[tuple[float, float]]) -> dict[str, Any]:
+    """The mean over draws, and each draw."""
+    ours, plain = zip(*found, strict=True)
+    return {
+        "f1": round(float(np.mean(ours)), 4),
+        "tfidf_f1": round(float(np.mean(plain)), 4),
+        "draws": [[round(one, 4), round(other, 4)] for one, other in zip(ours, plain, strict=True)],
+    }
