@@ -15,7 +15,10 @@ from transformers.utils.logging import disable_progress_bar
 
 from trainer.compress.stage import compress
 from trainer.corpus.build import build_corpus
-from trainer.corpus.examples import PARTS, read_corpus
+from trainer.corpus.examples import PARTS, Corpus, read_corpus
+from trainer.explain.report import Explained, write_explained
+from trainer.explain.tokens import top_tokens
+from trainer.finetune.model import TextModel
 from trainer.finetune.stage import finetune
 from trainer.judge.stage import judge
 from trainer.pretrain.stage import pretrain
@@ -27,6 +30,7 @@ from trainer.tune.text import tuned_task
 if TYPE_CHECKING:
     from trainer.text_run import TextRun
 
+EXPLAINED, VALUE = 50, "value"
 Figures = dict[str, float]
 
 
@@ -61,7 +65,23 @@ def _judged(run: TextRun, work: Path) -> Figures:
     corpus = read_corpus(run.run.corpus)
     of_kind = judge_search if run.task.kind == "search" else judge
     report = of_kind(run.task, corpus, run.run.model, champion, work)
+    _explain(run, corpus, work)
     return {**report.figures, "gate_passed": float(report.gate.passed)}
+
+
+def _explain(run: TextRun, corpus: Corpus, work: Path) -> None:
+    """Writes explain.json: what speaks most for each label, or for a greater number.
+
+    A search model has no labels, and a prefix's tokens are no words of a text.
+    """
+    if run.task.kind == "search" or run.task.finetune.method == "prefix":
+        return
+    # Texts of one label may stand together: taken evenly apart, all labels have their share.
+    rows = sorted(corpus.test or corpus.valid, key=lambda one: one.label or "")
+    some = rows[:: max(1, -(-len(rows) // EXPLAINED))]
+    tops = top_tokens(TextModel.load(run.run.model), some)
+    tokens = {label or VALUE: shares for label, shares in tops.items()}
+    write_explained(Explained(tokens=tokens), work)
 
 
 def _compressed(run: TextRun, work: Path) -> Figures:

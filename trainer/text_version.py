@@ -1,7 +1,8 @@
 """A version of a text task: its files, its probe, and its manifest, which hold no wall time.
 
-Files are those of the model's Hugging Face directory, the graph as trained and the chosen smaller
-form, if one is. Which is chosen follows from measured latency, as the task's compress stage says.
+Files are those of the model's Hugging Face directory, the graph as trained, what speaks for each
+label, and the chosen smaller form, if one is. Which is chosen follows from measured latency, as the
+task's compress stage says.
 A version has no folders, so that a slash in a name is written as two dashes.
 """
 
@@ -26,6 +27,7 @@ from schemas.errors import RejectedModel
 from schemas.models import Gate, Manifest, Probe, Variant
 from trainer.corpus.card import read_flat_card
 from trainer.corpus.examples import Corpus, Example, read_corpus
+from trainer.explain.report import EXPLAIN
 from trainer.provenance import code_revision, lock_hash
 from trainer.run_dir import RECORD, RunDir
 from trainer.task import Task
@@ -125,6 +127,9 @@ def _files(run: RunDir) -> Iterator[tuple[str, bytes]]:
         if path.is_file() and path.name != RECORD:
             yield str(path.relative_to(run.model)).replace("/", _FOLDED), path.read_bytes()
     yield GRAPH, (run.judged / GRAPH).read_bytes()
+    explained = run.judged / EXPLAIN
+    if explained.exists():
+        yield EXPLAIN, explained.read_bytes()
     for one in _variants(run):
         if one.chosen and one.name != WHOLE:
             yield f"{one.name}.onnx", (run.variants / f"{one.name}.onnx").read_bytes()

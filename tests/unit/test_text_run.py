@@ -21,6 +21,7 @@ from adapters.signing import load_or_create
 from core.settings import Settings
 from schemas.errors import BadSettings, Unavailable
 from schemas.models import Retrain
+from trainer.explain.report import Explained
 from trainer.run_dir import RunDir, StageRecord
 from trainer.stages import Stages
 from trainer.task_files import find_task, task_names
@@ -125,6 +126,12 @@ def test_a_retrain_of_a_text_task_gives_a_signed_version_that_answers_its_probe(
     said = graph.rows(manifest.probe.histories)
     assert np.abs(said - np.asarray(manifest.probe.outputs)).max() < 1e-3
     assert offer_of(retrain(), first).judged_against is None
+
+
+def test_a_version_tells_which_tokens_speak_for_each_label(first: Made) -> None:
+    tokens = msgspec.json.decode(first.files["explain.json"], type=Explained).tokens
+    assert set(tokens) == set(WORDS)
+    assert all(shares[0].token in WORDS[label] for label, shares in tokens.items())
 
 
 def test_the_same_inputs_and_seed_give_the_same_version_anywhere(

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from shop_factory import shop_data
@@ -18,6 +19,7 @@ from core.ranking import RankerWeights
 from core.settings import Settings
 from schemas.errors import RejectedModel
 from schemas.models import Retrain
+from trainer.explain.report import Explained
 from trainer.recommend.data import ShopData, clean
 from trainer.recommend.pipeline import Pipeline, Tools
 from trainer.recommend.windows import VisitorSessions
@@ -114,6 +116,12 @@ def test_the_same_data_and_seed_give_the_same_version(first: Made, tmp_path: Pat
     again = Workshop(tmp_path).train(shop_data(50))
     assert again.manifest.version == first.manifest.version
     assert again.manifest.files == first.manifest.files
+
+
+def test_a_version_tells_what_moves_its_rankers(first: Made) -> None:
+    moved = msgspec.json.decode(first.files["explain.json"], type=Explained).rankers
+    assert set(moved) == {"home", "discover"}
+    assert all(one.n > 0 and max(one.sources.values()) > 0 for one in moved.values())
 
 
 def test_a_manifest_holds_the_data_card_and_the_table_of_forms(

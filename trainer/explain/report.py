@@ -11,13 +11,20 @@ import numpy as np
 from adapters.onnx import LoadedVersion
 from core.explain import Contributions, Event, Floats, by_event, contributions, mean_absolute
 from core.ranking import RankerWeights
-from trainer.explain.tokens import TokenShare
 
 EXPLAIN = "explain.json"
 
 
+class TokenShare(msgspec.Struct, frozen=True, kw_only=True):
+    """A token and what it adds; in a report over many texts `n` is how often it occurred."""
+
+    token: str
+    adds: float
+    n: int = 1
+
+
 class Moved(msgspec.Struct, frozen=True, kw_only=True):
-    """Mean absolute contribution to the log-odds over `n` held-out slots, greatest first."""
+    """Mean absolute contribution to the log-odds over `n` held-out items, greatest first."""
 
     n: int
     features: dict[str, float]
@@ -67,7 +74,7 @@ def why_item(
 def rankers_report(
     rankers: Mapping[str, RankerWeights], rows: Mapping[str, Floats]
 ) -> dict[str, Moved]:
-    """What moves each surface's ranker over its held-out slots, shape (n, features).
+    """What moves each surface's ranker over its held-out items, shape (n, features).
 
     >>> ranker = RankerWeights(("own", "item_age"), np.array([2.0, 1.0]), 0.0, "v")
     >>> rankers_report({"home": ranker}, {"home": np.array([[0.0, 1.0], [1.0, 1.0]])})
@@ -81,10 +88,15 @@ def rankers_report(
     return found
 
 
+def explained_bytes(explained: Explained) -> bytes:
+    """The bytes of explain.json: the same for the same report."""
+    return msgspec.json.format(msgspec.json.encode(explained))
+
+
 def write_explained(explained: Explained, folder: Path) -> Path:
     """Writes explain.json, whole, and gives its path."""
     path = folder / EXPLAIN
     partial = path.with_suffix(".partial")
-    partial.write_bytes(msgspec.json.format(msgspec.json.encode(explained)))
+    partial.write_bytes(explained_bytes(explained))
     partial.replace(path)
     return path

@@ -17,19 +17,12 @@ import torch
 
 from schemas.errors import BadSettings
 from trainer.corpus.examples import Example
+from trainer.explain.report import TokenShare
 from trainer.finetune.model import TextModel, padded, token_ids
 from trainer.pretrain.encoder import pad_id, pool
 
 STEPS = 128
 BATCH_STEPS = 32
-
-
-class TokenShare(msgspec.Struct, frozen=True, kw_only=True):
-    """A token and what it adds; in a report over many texts `n` is how often it occurred."""
-
-    token: str
-    adds: float
-    n: int = 1
 
 
 class TextExplanation(msgspec.Struct, frozen=True, kw_only=True):

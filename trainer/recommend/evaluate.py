@@ -23,7 +23,7 @@ from trainer.recommend.data import ShopData
 from trainer.recommend.holdout import HeldOut
 from trainer.recommend.past_state import PastState, items_in_order
 
-K = 10
+K, EXPLAINED = 10, 100
 UNKNOWN_LOG_PROB = -14.0
 SURFACES = ("home", DISCOVER)
 
@@ -131,6 +131,16 @@ def judged_lists(
             found = len(wanted.intersection(shown))
             hit[i], recall[i] = float(found > 0), found / len(wanted)
     return Lists(hit, recall)
+
+
+def candidate_rows(judged: Judged, model: str) -> dict[str, Floats]:
+    """Features of what a model's ranker chose among, by surface, of requests evenly apart."""
+    found = {}
+    for surface in SURFACES:
+        gathered = judged.gathered[model, surface]
+        some = gathered[:: max(1, -(-len(gathered) // EXPLAINED))]
+        found[surface] = np.concatenate([one.features for one in some]).astype(np.float64)
+    return found
 
 
 def wanted_items(request: HeldOut, surface: str) -> frozenset[str]:

@@ -25,6 +25,7 @@ from core.sequence import HISTORY_LENGTH
 from core.shop_state import ShopState
 from schemas.codec import encode
 from schemas.models import Probe
+from trainer.explain.report import EXPLAIN, Explained, Moved, explained_bytes
 from trainer.recommend.fit import Parent, SequenceModel
 
 OPSET = 17
@@ -108,6 +109,7 @@ def version_files(
     titles: list[str],
     ranker: Mapping[str, RankerWeights],
     state: ShopState,
+    moved: Mapping[str, Moved],
 ) -> dict[str, bytes]:
     """Every file of a version but the manifest and its signature."""
     item_ids = list(model.vocabulary.item_ids)
@@ -121,6 +123,7 @@ def version_files(
         TEXT: encode({"encoding": "hashed", "width": TEXT_WIDTH, "titles": titles}),
         COOCCURRENCE: encode(_neighbours(state, item_ids)),
         POPULARITY: encode(_popularity(state)),
+        EXPLAIN: explained_bytes(Explained(rankers=dict(moved))),
     }
 
 

@@ -22,6 +22,7 @@ from core.model_version import identified
 from core.settings import Settings
 from schemas.errors import RejectedModel
 from schemas.models import GateCheck, Retrain
+from trainer.explain.report import rankers_report
 from trainer.recommend.candidate import (
     Candidate,
     Job,
@@ -30,8 +31,9 @@ from trainer.recommend.candidate import (
     make_candidate,
     refitted,
 )
-from trainer.recommend.checks import REFIT_MARGIN
+from trainer.recommend.checks import CANDIDATE, REFIT_MARGIN
 from trainer.recommend.data import ShopData
+from trainer.recommend.evaluate import candidate_rows
 from trainer.recommend.export import (
     graph_bytes,
     graph_difference,
@@ -128,9 +130,9 @@ class Pipeline:
         # How long an answer took differs from run to run: it is judged, but no part of the
         # version's identity.
         timed = at_most("graph_ms", milliseconds_each(running, tokens), SLOWEST_MS)
-        files = version_files(
-            model, graph, candidate.titles, candidate.ranker, candidate.judged.state
-        )
+        judged, ranker = candidate.judged, candidate.ranker
+        moved = rankers_report(ranker, candidate_rows(judged, CANDIDATE))
+        files = version_files(model, graph, candidate.titles, ranker, judged.state, moved)
         settings, judgement = self._tools.settings, verdict(steady)
         manifest = manifest_of(job, candidate, settings, judgement, probe, files)
         if judgement.passed:  # forms of a version that will not be served teach nothing
