@@ -36,6 +36,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--publish", action="store_true", help="train here and offer the version to the decider"
     )
+    parser.add_argument(
+        "--export-hf",
+        type=Path,
+        metavar="FOLDER",
+        help="write the model that was trained here as a Hugging Face directory",
+    )
     add_place(parser)
 
 
@@ -56,6 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _here(arguments: argparse.Namespace, settings: Settings, task: str) -> bool:
     """Whether a person asked for stages, or no loop runs that an order would reach."""
     asked = arguments.stage or arguments.first or arguments.file or arguments.publish
+    asked = asked or arguments.export_hf
     if asked and arguments.stage and arguments.first:
         raise BadSettings("--stage runs one stage and --from all after one: give one of them")
     served = read_state(home_of(settings)) is not None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,7 +25,8 @@ from trainer.records import record
 from trainer.stages import Stages
 from trainer.task import Task
 from trainer.task_files import find_task
-from trainer.text_run import KINDS, PUBLISH, STAGES
+from trainer.text_export import export_model
+from trainer.text_run import KINDS, PUBLISH, STAGES, TextRun
 from trainer.text_version import Told
 from trainer.text_work import TEXT_STAGES, Bench
 from trainer.version import Made
@@ -54,10 +55,14 @@ def train_here(
 
     try:
         with folder.locked():
+            if _exports_alone(arguments):
+                return _exported(bench.run(task, None), arguments.export_hf, say)
             search = "asked for" if arguments.tune else ""
             run = replace(bench.run(task, _champion(settings, name), search), say=say)
             run = run.tuned(stages)
             run.stages(wanted, anew, stages)
+            if arguments.export_hf:
+                _exported(run, arguments.export_hf, say)
             if PUBLISH in wanted:
                 made = bench.publish(run, Told(BY_HAND), stages)
                 _published(settings, made, stages, console)
@@ -95,6 +100,18 @@ def offer_by_hand(task: Task, made: Made) -> Publish:
         data_until_ms=manifest.data_until_ms,
         judged_against=manifest.parent,
     )
+
+
+def _exports_alone(arguments: argparse.Namespace) -> bool:
+    """Whether the model is wanted as it is, nothing trained first."""
+    trains = arguments.stage or arguments.first or arguments.publish or arguments.tune
+    return bool(arguments.export_hf) and not trains
+
+
+def _exported(run: TextRun, folder: Path, say: Callable[[str], None]) -> int:
+    export_model(run, folder)
+    say(f"export: {folder} (a Hugging Face directory, its ONNX graph and README.md)")
+    return 0
 
 
 def _anew(task: Task, first: str | None) -> Sequence[str]:

@@ -18,6 +18,7 @@ from adapters.artefacts import ArtefactStore
 from adapters.home import artefacts_url
 from adapters.onnx import load_manifest
 from adapters.signing import load_or_create
+from console.main import main
 from core.settings import Settings
 from schemas.errors import BadSettings, Unavailable
 from schemas.models import Retrain
@@ -25,6 +26,7 @@ from trainer.explain.report import Explained
 from trainer.run_dir import RunDir, StageRecord
 from trainer.stages import Stages
 from trainer.task_files import find_task, task_names
+from trainer.text_export import export_model
 from trainer.text_run import STAGES
 from trainer.text_work import TEXT_STAGES, Bench, offer_of
 from trainer.version import Made
@@ -169,6 +171,29 @@ def test_a_later_version_is_judged_against_the_champion_and_searches_when_told(
     study = msgspec.json.decode(later.files["tuning.json"])
     assert study["trials"][0]["parameters"]["learning_rate"] == 5e-3
     assert offer_of(asked, later).judged_against == first.manifest.version
+
+
+def test_the_model_leaves_as_a_hugging_face_directory_that_the_command_writes(
+    bench: Bench, first: Made, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = ["train", "tiny", "--home", str(bench.settings.home), "--export-hf"]
+    assert main([*asked, str(tmp_path / "out")]) == 0
+    assert "export:" in capsys.readouterr().out
+    written = {path.name for path in (tmp_path / "out").iterdir()}
+    assert {"config.json", "model.safetensors", "tokenizer.json", "head.json"} < written
+    assert {"head.safetensors", "text.onnx", "README.md"} < written
+    assert main([*asked, str(tmp_path / "out")]) == 0  # its own is written over
+    (tmp_path / "notes").write_text("mine")
+    assert main([*asked, str(tmp_path)]) == 2
+    assert "holds other files" in capsys.readouterr().err
+
+
+def test_without_a_model_the_export_says_which_stage_is_missing(tmp_path: Path) -> None:
+    bench = bench_in(tmp_path)
+    run = bench.run(find_task(bench.settings, "tiny"), None)
+    with pytest.raises(BadSettings, match="no model yet: stage corpus has not been run"):
+        export_model(run, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_stage_out_of_order_says_which_one_is_missing(tmp_path: Path) -> None:
