@@ -26,7 +26,7 @@ from trainer.stages import Stages
 from trainer.task import Task
 from trainer.task_files import find_task
 from trainer.text_export import export_model
-from trainer.text_run import KINDS, PUBLISH, STAGES, TextRun
+from trainer.text_run import PUBLISH, TextRun, chain
 from trainer.text_version import Told
 from trainer.text_work import TEXT_STAGES, Bench
 from trainer.version import Made
@@ -82,8 +82,7 @@ def chosen(stage: str | None, kind: str, *, publish: bool) -> Sequence[str]:
     """
     if stage is not None:
         return (stage, PUBLISH) if publish and stage != PUBLISH else (stage,)
-    known = KINDS.get(kind, STAGES)
-    return TEXT_STAGES if publish else tuple(one for one in STAGES if one in known)
+    return (*chain(kind), PUBLISH) if publish else chain(kind)
 
 
 def offer_by_hand(task: Task, made: Made) -> Publish:

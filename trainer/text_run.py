@@ -28,6 +28,16 @@ KINDS: Mapping[str, tuple[str, ...]] = {
 }
 
 
+def chain(kind: str) -> tuple[str, ...]:
+    """The stages from data to what is published, as a kind of task has them.
+
+    >>> chain("search")[-2:], chain("classify")[-2:]
+    (('finetune', 'judge'), ('judge', 'compress'))
+    """
+    known = KINDS.get(kind, STAGES)
+    return tuple(one for one in STAGES if one in known)
+
+
 @dataclass(frozen=True)
 class Champion:
     """The version in force, its model's folder made ready for the judge."""

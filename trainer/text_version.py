@@ -30,6 +30,7 @@ from trainer.corpus.examples import Corpus, Example, read_corpus
 from trainer.explain.report import EXPLAIN
 from trainer.provenance import code_revision, lock_hash
 from trainer.run_dir import RECORD, RunDir
+from trainer.search.published import VECTOR_GRAPH, probed_queries, served_files
 from trainer.task import Task
 from trainer.text_run import TUNE, TUNING, TextRun
 from trainer.tune.parameters import TUNED
@@ -68,12 +69,14 @@ def text_version(made_by: TextRun, told: Told) -> Made:
     corpus = read_corpus(run.corpus)
     report = msgspec.json.decode((run.judged / "report.json").read_bytes())
     judged = msgspec.convert(report["gate"], Gate)
-    files = dict(_files(run))
+    searches = task.kind == "search"
+    files = dict(_search_files(run) if searches else _files(run))
     if made_by.studied:
         files[TUNING] = (run.folder(TUNE) / TUNING).read_bytes()
     steady = verdict([one for one in judged.checks if not _is_timed(one.name)])
-    variants = _variants(run)
-    served = next((f"{one.name}.onnx" for one in variants if one.chosen), GRAPH)
+    variants = _variants(run.judged if searches else run.variants)
+    graph = VECTOR_GRAPH if searches else GRAPH
+    served = next((f"{one.name}.onnx" for one in variants if one.chosen), graph)
     times = [one.at_ms for one in (*corpus.train, *corpus.valid, *corpus.test) if one.at_ms]
     manifest = Manifest(
         task=task.task,
@@ -88,13 +91,13 @@ def text_version(made_by: TextRun, told: Told) -> Made:
         code_revision=code_revision(),
         lock_hash=lock_hash(),
         seed=task.seed,
-        parameters=_parameters(task, served if served in files else GRAPH)
+        parameters=_parameters(task, served if served in files else graph)
         | {TUNED: _is_tuned(made_by)},
         gate=steady,
         feature_schema="",
-        vocabulary_size=_tokenizer(run).get_vocab_size(),
+        vocabulary_size=_tokenizer(run.judged if searches else run.model).get_vocab_size(),
         files=[digest(name, data) for name, data in sorted(files.items())],
-        probe=_probe(run, corpus, files[GRAPH]),
+        probe=_probe(_probed(run, corpus, searches), files[graph]),
         metrics=_figures(run, report["figures"]),
         kind=task.kind,
         card=dict(sorted(read_flat_card(run.corpus).items())),
@@ -122,31 +125,45 @@ def champion_folder(
     return manifest
 
 
+def _search_files(run: RunDir) -> Iterator[tuple[str, bytes]]:
+    yield from _model_files(run)
+    yield from served_files(run.judged)
+
+
 def _files(run: RunDir) -> Iterator[tuple[str, bytes]]:
-    for path in sorted(run.model.rglob("*")):
-        if path.is_file() and path.name != RECORD:
-            yield str(path.relative_to(run.model)).replace("/", _FOLDED), path.read_bytes()
+    yield from _model_files(run)
     yield GRAPH, (run.judged / GRAPH).read_bytes()
     explained = run.judged / EXPLAIN
     if explained.exists():
         yield EXPLAIN, explained.read_bytes()
-    for one in _variants(run):
+    for one in _variants(run.variants):
         if one.chosen and one.name != WHOLE:
             yield f"{one.name}.onnx", (run.variants / f"{one.name}.onnx").read_bytes()
 
 
-def _variants(run: RunDir) -> list[Variant]:
+def _model_files(run: RunDir) -> Iterator[tuple[str, bytes]]:
+    for path in sorted(run.model.rglob("*")):
+        if path.is_file() and path.name != RECORD:
+            yield str(path.relative_to(run.model)).replace("/", _FOLDED), path.read_bytes()
+
+
+def _variants(folder: Path) -> list[Variant]:
     """The table of smaller forms; how long an answer took differs from run to run."""
-    path = run.variants / "pareto.json"
+    path = folder / "pareto.json"
     if not path.exists():
         return []
     found = msgspec.json.decode(path.read_bytes(), type=list[_Line])
     return [msgspec.structs.replace(one.variant, latency_ms=0.0) for one in found]
 
 
-def _probe(run: RunDir, corpus: Corpus, graph: bytes) -> Probe:
+def _probed(run: RunDir, corpus: Corpus, searches: bool) -> list[list[int]]:
+    if searches:
+        return probed_queries(run.judged, corpus, PROBED)
     rows = (corpus.test or corpus.valid or corpus.train)[:PROBED]
-    tokens = [_tokens(run, one) for one in rows]
+    return [_tokens(run, one) for one in rows]
+
+
+def _probe(tokens: list[list[int]], graph: bytes) -> Probe:
     session = TextGraph(graph)
     outputs = [session.run(np.asarray([ids]), np.ones((1, len(ids)), np.int64)) for ids in tokens]
     if not all(np.isfinite(row).all() for row in outputs):
@@ -155,7 +172,7 @@ def _probe(run: RunDir, corpus: Corpus, graph: bytes) -> Probe:
 
 
 def _tokens(run: RunDir, example: Example) -> list[int]:
-    tokenizer = _tokenizer(run)
+    tokenizer = _tokenizer(run.model)
     found = (
         tokenizer.encode(example.text, example.pair)
         if example.pair
@@ -165,8 +182,8 @@ def _tokens(run: RunDir, example: Example) -> list[int]:
     return ids
 
 
-def _tokenizer(run: RunDir) -> Tokenizer:
-    tokenizer = Tokenizer.from_file(str(run.model / "tokenizer.json"))
+def _tokenizer(folder: Path) -> Tokenizer:
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     tokenizer.no_padding()
     tokenizer.enable_truncation(128)
     return tokenizer

@@ -19,7 +19,7 @@ from schemas.models import Publish, Retrain
 from trainer.run_dir import RunDir
 from trainer.stages import Stages
 from trainer.task import Task
-from trainer.text_run import PUBLISH, STAGES, Champion, TextRun
+from trainer.text_run import KINDS, PUBLISH, STAGES, TUNE, Champion, TextRun, chain
 from trainer.text_version import Told, champion_folder, text_version
 from trainer.tune.parameters import as_champion
 from trainer.version import Made, command_id, store_signed
@@ -56,7 +56,7 @@ class Bench:
     def publish(self, run: TextRun, told: Told, stages: Stages) -> Made:
         """Makes, signs and stores the version of a run whose stages are done."""
         with stages.stage(PUBLISH):
-            for stage in STAGES:
+            for stage in chain(run.task.kind):
                 run.digest(stage)  # says which stage is missing
             made = text_version(run, told)
             store_signed(self.store, self.key, made)
@@ -70,9 +70,11 @@ class Bench:
         """
         folder = self.folder(task.task)
         with folder.locked():
-            run = self.run(self._sunk(task, retrain), retrain.parent_version, retrain.search)
+            # What may be searched is not known of every kind; the training goes on without.
+            search = retrain.search if TUNE in KINDS.get(task.kind, ()) else ""
+            run = self.run(self._sunk(task, retrain), retrain.parent_version, search)
             run = run.tuned(stages)
-            run.stages(STAGES, (), stages)
+            run.stages(chain(task.kind), (), stages)
             told = Told(retrain.retrain_id, retrain.event_time_ms, dict(retrain.offsets))
             return self.publish(run, told, stages)
 

@@ -121,6 +121,20 @@ def test_columns_may_be_joined_and_groups_are_kept_together(tmp_path: Path) -> N
     assert sum(map(len, groups)) == len(set().union(*groups)) == 20
 
 
+def test_a_product_of_a_search_task_keeps_its_title_on_a_line_of_its_own(tmp_path: Path) -> None:
+    row = 'q{}," big\n title, {}","<p>made  of\n{}</p>",{}'
+    lines = [row.format(at // 3, text, text, at % 4) for at, (text, _) in enumerate(rows())]
+    (tmp_path / "a.csv").write_text("\n".join(["query,title,more,grade", *lines]))
+    columns = {"text": "query", "pair": "title|more", "value": "grade", "group": "query"}
+    task = task_of(
+        tmp_path, "search", files=["a.csv"], columns=columns, clean={"near_duplicates": 0}
+    )
+    for one in build_corpus(task, tmp_path / "out").test:
+        title, more = one.pair.split("\n")
+        assert title.startswith("big title, ")
+        assert more == f"made of {title.removeprefix('big title, ')}"
+
+
 def test_a_given_test_set_stays_whole_and_its_texts_leave_the_training_part(tmp_path: Path) -> None:
     train = rows()
     (tmp_path / "train.csv").write_text(csv_of(train))

@@ -8,15 +8,20 @@ import msgspec
 import numpy as np
 import pytest
 import torch
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
+from adapters.artefacts import ArtefactStore
+from adapters.home import artefacts_url
+from adapters.onnx import load_manifest
+from adapters.onnx_text import TextGraph
+from adapters.signing import load_or_create
 from console.train_here import chosen
 from core.settings import Settings
 from schemas.errors import BadSettings
+from schemas.models import Retrain
 from trainer.corpus.examples import Corpus, Example
-from trainer.corpus.settings import CleanSettings, Columns, DataSettings
 from trainer.pretrain.encoder import Encoder, save_encoder
-from trainer.pretrain.settings import PretrainSettings
 from trainer.run_dir import RunDir
 from trainer.search.blend_fit import fit_blend
 from trainer.search.judge import judge_search
@@ -28,8 +33,27 @@ from trainer.search.settings import SearchSettings
 from trainer.search.stage import divided, fit_search
 from trainer.stages import Stages
 from trainer.task import Task
+from trainer.task_files import find_task
 from trainer.text_run import TextRun
+from trainer.work import Work
 
+FILE = """
+task = "shop"
+kind = "search"
+[data]
+files = ["rows.jsonl"]
+columns = {{ text = "text", pair = "pair", value = "value" }}
+split = "random"
+[data.clean]
+near_duplicates = 0
+[pretrain]
+objective = "none"
+start = "{start}"
+[search]
+precision = "float32"
+group = 3
+pair_epochs = 1
+"""
 COLOURS = ("red", "blue", "green", "black", "white", "yellow", "brown", "grey")
 THINGS = ("cup", "shoe", "lamp", "chair", "bag", "clock")
 
@@ -203,26 +227,72 @@ def test_int8_graphs_are_served_only_where_they_rank_as_well(
 def test_a_search_task_runs_from_its_file_to_the_judge(
     corpus: Corpus, encoder_folder: Path, tmp_path: Path
 ) -> None:
-    rows = [one for part in (corpus.train, corpus.valid, corpus.test) for one in part]
-    (tmp_path / "rows.jsonl").write_bytes(msgspec.json.Encoder().encode_lines(rows))
-    data = DataSettings(
-        files=("rows.jsonl",), columns=Columns(pair="pair", value="value"),
-        split="random", clean=CleanSettings(near_duplicates=0),
-    )  # fmt: skip
-    task = Task(
-        task="search", kind="search", folder=str(tmp_path), data=data,
-        search=SearchSettings(precision="float32", group=3, pair_epochs=1),
-        pretrain=PretrainSettings(objective="none", start=str(encoder_folder)),
-    )  # fmt: skip
-    run = TextRun(task, RunDir(tmp_path / "run"), Settings(home=str(tmp_path)))
+    shop(corpus, encoder_folder, tmp_path)
+    settings = Settings(home=str(tmp_path))
+    run = TextRun(find_task(settings, "shop"), RunDir(tmp_path / "run"), settings)
     run.stages(chosen(None, "search", publish=False), (), Stages("test", show=False))
     record = run.run.record("judge")
     assert record is not None
     assert {"ndcg10", "gate_passed", "int8_served"} <= set(record.figures)
     assert (run.run.judged / "pairs.onnx").is_file()
+    assert chosen(None, "search", publish=True)[-2:] == ("judge", "publish")
+    one = msgspec.json.decode((run.run.corpus / "test.jsonl").read_bytes().splitlines()[0])
+    assert one["pair"].splitlines()[1].startswith("A fine ")
     with pytest.raises(BadSettings, match="has no stage compress"):
         run.stages(("compress",), (), Stages("test", show=False))
 
 
+def test_a_retrain_of_a_search_task_ends_in_a_signed_version_that_answers_its_probe(
+    corpus: Corpus, encoder_folder: Path, tmp_path: Path
+) -> None:
+    work, store, key = shop(corpus, encoder_folder, tmp_path)
+    offer = work.answer(asked("r1"))
+    assert (offer.failed, offer.judged_against) == (None, None)
+    version = str(offer.model_version)
+    manifest = load_manifest(store, "shop", version, key.public_key())
+    assert (manifest.kind, manifest.parameters["graph"]) == ("search", "vectors.onnx")
+    assert manifest.card
+    assert manifest.metrics["ndcg10"] > 0.0
+    assert [(one.name, one.chosen) for one in manifest.variants] == [
+        ("fp32", True),
+        ("int8", False),
+    ]
+    names = {one.path for one in manifest.files}
+    assert {"vectors.onnx", "pairs.onnx", "tokenizer.json", "blend.json", "search.json"} <= names
+    said = TextGraph(store.get("shop", version, "vectors.onnx")).rows(manifest.probe.histories)
+    expected = np.asarray(manifest.probe.outputs)
+    assert np.abs(said - expected).max() <= manifest.probe.tolerance
+
+    elsewhere, _, _ = shop(corpus, encoder_folder, tmp_path / "elsewhere")
+    assert elsewhere.answer(asked("r1")).model_version == version
+
+    # The next one is judged against it, by the files of the version alone.
+    later = work.answer(asked("r2", parent=version, search="concept drift"))
+    assert (later.failed, later.judged_against) == (None, version)
+    assert any(check.name == "ndcg10_vs_champion" for check in later.gate.checks)
+
+
+def shop(
+    corpus: Corpus, encoder_folder: Path, home: Path
+) -> tuple[Work, ArtefactStore, Ed25519PrivateKey]:
+    """A trainer with a search task in its folder of tasks."""
+    settings = Settings(home=str(home))
+    rows = [one for part in (corpus.train, corpus.valid, corpus.test) for one in part]
+    (home / "tasks").mkdir(parents=True)
+    (home / "tasks" / "rows.jsonl").write_bytes(msgspec.json.Encoder().encode_lines(rows))
+    (home / "tasks" / "shop.toml").write_text(FILE.format(start=encoder_folder))
+    store, key = ArtefactStore(artefacts_url(settings)), load_or_create(home)
+    return Work(settings, store, key, show_bar=False), store, key
+
+
+def asked(retrain_id: str, parent: str | None = None, search: str = "") -> Retrain:
+    return Retrain(
+        retrain_id=retrain_id, task="shop", state="accepted", kind="manual", reason="test",
+        event_time_ms=1_300_000_000_000, data_until_ms=1_300_000_000_000,
+        parent_version=parent, search=search,
+    )  # fmt: skip
+
+
 def _files(folder: Path) -> list[Path]:
-    return [one for one in folder.iterdir() if not one.name.startswith("report.")]
+    told = ("report.", "pareto.")
+    return [one for one in folder.iterdir() if not one.name.startswith(told)]

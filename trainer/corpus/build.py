@@ -51,7 +51,8 @@ def build_corpus(task: Task, folder: Path, settings: Settings | None = None) -> 
     read = _read(task, settings)
     answers = [read_back(task.path(name)) for name in task.data.answers]
     placed, unused = with_answers(read.placed, answers, task.kind)
-    cleaned = clean(placed, task.data.clean, task.language)
+    titled = task.kind == "search"
+    cleaned = clean(placed, task.data.clean, task.language, titled=titled)
     corpus, rules = label_weakly(_divided(task, cleaned), _weak(task))
     checks = leaks(corpus, task.data.leakage)
     corpus = _augmented(task, corpus)

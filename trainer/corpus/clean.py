@@ -39,16 +39,19 @@ class Cleaned:
     dropped: Counter[str] = field(default_factory=Counter)
 
 
-def clean(placed: Sequence[Placed], settings: CleanSettings, language: str) -> Cleaned:
+def clean(
+    placed: Sequence[Placed], settings: CleanSettings, language: str, *, titled: bool = False
+) -> Cleaned:
     """Tidies and leaves out; the test set that a source gives is tidied, and loses no usable row.
 
     Args:
         placed: in the order read; of two that are the same the first stays.
         settings: how.
         language: the task's.
+        titled: whether the first line of `pair` is a title, which stays a line of its own.
     """
     found = Cleaned([])
-    found.kept = list(_tidy(placed, settings, language, found.dropped))
+    found.kept = list(_tidy(placed, settings, (language, titled), found.dropped))
     found.kept = _one_per_id(found.kept, found.dropped)
     keys = [key_of(one.example) for one in found.kept]
     if settings.conflicts != "keep":
@@ -82,14 +85,18 @@ def key_of(one: Example) -> str:
 
 
 def _tidy(
-    placed: Sequence[Placed], settings: CleanSettings, language: str, dropped: Counter[str]
+    placed: Sequence[Placed],
+    settings: CleanSettings,
+    told: tuple[str, bool],
+    dropped: Counter[str],
 ) -> Iterator[Placed]:
+    language, titled = told
     for one in placed:
         if max(len(one.example.text), len(one.example.pair)) > settings.longest:
             dropped["too long"] += 1
             continue
         text = tidied(one.example.text, settings)
-        pair = tidied(one.example.pair, settings)
+        pair = (_titled if titled else tidied)(one.example.pair, settings)
         if text is None or pair is None:
             dropped["markup without end"] += 1
         elif len(text) < settings.shortest or (one.example.pair and not pair):
@@ -99,6 +106,12 @@ def _tidy(
         else:
             better = msgspec.structs.replace(one.example, text=text, pair=pair)
             yield Placed(better, one.part, one.known)
+
+
+def _titled(text: str, settings: CleanSettings) -> str | None:
+    title, _, body = text.strip().partition("\n")
+    lines = [tidied(one, settings) for one in (title, body)]
+    return None if None in lines else "\n".join(filter(None, lines))
 
 
 def _one_per_id(placed: Sequence[Placed], dropped: Counter[str]) -> list[Placed]:

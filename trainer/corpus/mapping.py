@@ -12,6 +12,7 @@ from trainer.corpus.examples import Example
 from trainer.corpus.files import Row
 from trainer.corpus.settings import Columns, DropRule, FileSettings
 
+Lines = tuple[tuple[str, ...], ...]
 _FIELDS = ("text", "pair", "label", "value", "at", "group", "slice", "example_id")
 
 
@@ -23,7 +24,7 @@ class Mapping:
         self._layout = layout
         self._columns = _lines_columns(layout)
         self._rules = [(rule, _pattern(place, rule)) for rule in rules]
-        self._sources: dict[str, tuple[str, ...]] = {}
+        self._sources: dict[str, Lines] = {}
         self.rows = 0
         self.dropped: dict[str, int] = {}
 
@@ -40,7 +41,9 @@ class Mapping:
             self.rows += 1
             if self.rows == 1:
                 self._sources = self._resolve(row)
-                unseen = {name for names in self._sources.values() for name in names}
+                unseen = {
+                    name for lines in self._sources.values() for each in lines for name in each
+                }
             if unseen:
                 seen |= dict.fromkeys(row)
                 unseen -= row.keys()
@@ -53,10 +56,10 @@ class Mapping:
             raise BadSettings(f"{self._place}: no column {min(unseen)!r}; it has {', '.join(seen)}")
         return found
 
-    def _resolve(self, row: Row) -> dict[str, tuple[str, ...]]:
+    def _resolve(self, row: Row) -> dict[str, Lines]:
         named = {field: getattr(self._columns, field) for field in _FIELDS}
         return {
-            field: (name,) if name in row else tuple(part.strip() for part in name.split("+"))
+            field: ((name,),) if name in row else _lines_of(name)
             for field, name in named.items()
             if name
         }
@@ -66,10 +69,7 @@ class Mapping:
             # A rule may be of another source's column.
             if rule.column in row and _applies(rule, pattern, row[rule.column]):
                 return rule.reason
-        fields = {
-            field: " ".join(filter(None, (row.get(name, "").strip() for name in names)))
-            for field, names in self._sources.items()
-        }
+        fields = {field: _joined(row, lines) for field, lines in self._sources.items()}
         if any("\ufffd" in text for text in fields.values()):
             return "encoding"
         value, at_ms = number_of(fields.get("value", "")), millis_of(fields.get("at", ""))
@@ -126,6 +126,18 @@ def _lines_columns(layout: FileSettings) -> Columns:
     if layout.label_separator and not layout.columns.label:
         return Columns(text=layout.columns.text, label="label")
     return layout.columns
+
+
+def _lines_of(name: str) -> Lines:
+    return tuple(tuple(part.strip() for part in line.split("+")) for line in name.split("|"))
+
+
+def _joined(row: Row, lines: Lines) -> str:
+    """Columns of a line with a space between; a line of several keeps to itself."""
+    found = [" ".join(filter(None, (row.get(name, "").strip() for name in line))) for line in lines]
+    if len(found) == 1:
+        return found[0]
+    return "\n".join(filter(None, (" ".join(each.split()) for each in found)))
 
 
 def _pattern(place: str, rule: DropRule) -> re.Pattern[str] | None:

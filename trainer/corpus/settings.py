@@ -15,7 +15,8 @@ Part = Literal["", "train", "valid", "test", "unlabelled"]
 class Columns(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which column of the source holds which field of an example; an empty name: there is none.
 
-    `a+b` joins two columns with a space. Without a header, columns are `1`, `2` and so on.
+    `a+b` joins two columns with a space, `a|b` puts each on a line of its own. Without a header,
+    columns are `1`, `2` and so on.
     """
 
     text: str = "text"

@@ -6,10 +6,8 @@ import msgspec
 
 from trainer.compress.int8 import int8_graph
 from trainer.judge.export import text_graph
-from trainer.search.model import BLEND, CARD, SearchModel
-
-VECTOR_GRAPH, PAIR_GRAPH, TOKENIZER = "vectors.onnx", "pairs.onnx", "tokenizer.json"
-GRAPHS = (VECTOR_GRAPH, PAIR_GRAPH)
+from trainer.search.model import BLEND, SearchModel
+from trainer.search.published import CARD, GRAPHS, PAIR_GRAPH, TOKENIZER, VECTOR_GRAPH
 
 
 def version_files(model: SearchModel) -> dict[str, bytes]:

@@ -9,10 +9,10 @@ import numpy as np
 
 from adapters.onnx_text import TextGraph
 from core.gate import at_most, verdict
-from schemas.models import GateCheck
+from schemas.models import GateCheck, Variant
 from trainer.corpus.examples import Corpus
 from trainer.judge.report import Report, write_report
-from trainer.search.export import PAIR_GRAPH, VECTOR_GRAPH, in_int8, version_files
+from trainer.search.export import in_int8, version_files
 from trainer.search.judged import Floats, Judged, judged
 from trainer.search.judging import (
     Graphs,
@@ -34,8 +34,10 @@ from trainer.search.model import (
     lexical_scores,
     load_search,
 )
+from trainer.search.published import PAIR_GRAPH, VECTOR_GRAPH
 from trainer.task import Task
 
+FORMS = "pareto.json"
 GRAPH_NDCG_TOLERANCE = 1e-3
 """How far the served graphs' NDCG@10 may be from torch's: a near tie may turn, no more."""
 
@@ -46,7 +48,7 @@ def judge_search(
     """Judges a search model on the test queries; writes the report and the files of the version.
 
     The files hold the int8 graphs where those pass the same ranking checks against the whole
-    graphs, else the whole ones.
+    graphs, else the whole ones; pareto.json tells of both forms.
     """
     model = load_search(model_folder)
     rows = judged(corpus.train, corpus.valid, corpus.test)
@@ -70,6 +72,8 @@ def judge_search(
             "whole_graphs": _means(whole.hybrid)},
     )  # fmt: skip
     write_report(report, folder)
+    forms = [{"variant": one} for one in _forms(whole, small)]
+    (folder / FORMS).write_bytes(msgspec.json.format(msgspec.json.encode(forms)))
     for name, data in {**files, **kept.files}.items():
         (folder / name).write_bytes(data)
     return report
@@ -163,6 +167,24 @@ def _checks(
         at_most("rerank_50_ms", kept.rerank_ms, task.search.slowest_rerank_ms),
         at_most("size_bytes", float(kept.size), float(gate.largest_bytes)),
     ]
+
+
+def _forms(whole: _Version, small: _Version) -> list[Variant]:
+    """Both forms of the graphs as a manifest tells of them."""
+    held = next(check for check in small.checks if check.name == "ndcg10_vs_whole")
+    missed = ", ".join(check.name for check in small.checks if not check.passed)
+    return [
+        Variant(
+            name="fp32", chosen=not small.passed, size_bytes=whole.size,
+            latency_ms=round(whole.rerank_ms, 3), metric="ndcg10", passed=True,
+        ),
+        Variant(
+            name="int8", chosen=small.passed, size_bytes=small.size,
+            latency_ms=round(small.rerank_ms, 3), metric="ndcg10", loss=-held.value,
+            low=-held.high, high=-held.low, passed=small.passed,
+            reason=f"not shown to rank as well: {missed}" if missed else "",
+        ),
+    ]  # fmt: skip
 
 
 def _of_part(scores: dict[str, Floats], rows: Judged) -> dict[str, Floats]:

@@ -22,8 +22,9 @@ from trainer.search.networks import (
     pair_logits,
     vectors,
 )
+from trainer.search.published import CARD
 
-VECTORS, PAIRS, CARD, BLEND = "vectors", "pairs", "search.json", "blend.json"
+VECTORS, PAIRS, BLEND = "vectors", "pairs", "blend.json"
 DENSE, CROSS = "dense", "cross"
 
 
