@@ -25,7 +25,7 @@ from trainer.task import Task
 
 QUICK_ROWS = 1_500
 COMPRESS = CompressSettings(
-    zero=(0.5,), prune=(0.5,), layers=(3,), distill=True, distill_epochs=3, distill_rows=6_000
+    zero=(0.5,), prune=(0.5,), layers=(3,), distill=True, distill_epochs=2, distill_rows=2_000
 )
 
 
