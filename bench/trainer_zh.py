@@ -21,7 +21,7 @@ there is no gain to be had short of an encoder pre-trained elsewhere.
 
 `drift` is another protocol: labels of the six first categories alone, half the reviews of the four
 next read without labels, their other half the test, `trainer.pretrain.self_training` against the
-baseline. Its test part was looked at three times while that was developed, and the gain that three
+baseline. Its test part was looked at four times while that was developed, and the gain that three
 known categories showed on three others (+2.3 points) did not carry over to it.
 """
 
