@@ -25,6 +25,11 @@ from trainer.recommend.reading_served import read_lessons
 NOW_MS = 1_300_000_000_000
 DAY_MS = 86_400_000
 
+RETRAIN = Retrain(
+    retrain_id="r", task="recommend", state="accepted", kind="manual", reason="",
+    event_time_ms=NOW_MS, data_until_ms=NOW_MS,
+)  # fmt: skip
+
 
 def _pair(number: int, served_ms: int, **changes: Any) -> tuple[Any, Any]:
     """An exploring answer that drew "drawn", and what came of it."""
@@ -74,14 +79,10 @@ def test_exploring_answers_come_once_with_their_final_outcome(unique_database: s
         for topic, record in ((topics.PREDICTIONS, answer), (topics.OUTCOMES, followed)):
             piece = Piece(Source(topic.full_name(), "id", 0), [record], np.array([offset]), ())
             batch.add(OF_TOPIC[topic.name], piece)
-    retrain = Retrain(
-        retrain_id="r", task="recommend", state="accepted", kind="manual", reason="",
-        event_time_ms=NOW_MS, data_until_ms=NOW_MS,
-    )  # fmt: skip
     with connected(unique_database) as client:
         migrate(client)
         Store(client).write(batch.filled())
-        found = read_explored(client, retrain)
+        found = read_explored(client, RETRAIN)
     assert [(one.visitor_id, one.bought) for one in found] == [
         ("v4", False),
         ("v3", True),
@@ -111,14 +112,10 @@ def test_cancellations_are_counted_once_up_to_the_end_of_the_data(unique_databas
     for offset, record in enumerate(records):
         piece = Piece(Source(topic.full_name(), "id", 0), [record], np.array([offset]), ())
         batch.add(OF_TOPIC[topic.name], piece)
-    retrain = Retrain(
-        retrain_id="r", task="recommend", state="accepted", kind="manual", reason="",
-        event_time_ms=NOW_MS, data_until_ms=NOW_MS,
-    )  # fmt: skip
     with connected(unique_database) as client:
         migrate(client)
         Store(client).write(batch.filled())
-        assert read_not_learned(client, retrain) == {"refund": 2}
+        assert read_not_learned(client, RETRAIN) == {"refund": 2}
 
 
 def test_the_newest_statement_about_a_served_answer_is_what_it_teaches(
@@ -139,15 +136,11 @@ def test_the_newest_statement_about_a_served_answer_is_what_it_teaches(
     for offset, (topic, record) in enumerate(records):
         piece = Piece(Source(topic.full_name(), "id", 0), [record], np.array([offset]), ())
         batch.add(OF_TOPIC[topic.name], piece)
-    retrain = Retrain(
-        retrain_id="r", task="recommend", state="accepted", kind="manual", reason="",
-        event_time_ms=NOW_MS, data_until_ms=NOW_MS,
-    )  # fmt: skip
     with connected(unique_database) as client:
         migrate(client)
         Store(client).write(batch.filled())
-        found = read_lessons(client, Settings(learn_passed=1.0), retrain)
-        assert read_lessons(client, Settings(), retrain) == []
+        found = read_lessons(client, Settings(learn_passed=1.0), RETRAIN)
+        assert read_lessons(client, Settings(), RETRAIN) == []
     assert [(one.kind, one.item_id, one.good, one.at_ms - then) for one in found] == [
         ("corrected", "drawn", True, 2 * DAY_MS),
         ("passed", "sure", False, 2 * DAY_MS),
