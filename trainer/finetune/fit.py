@@ -28,6 +28,7 @@ from trainer.finetune.rows import Rows, epoch_batches
 from trainer.finetune.score import score
 from trainer.finetune.settings import FinetuneSettings
 from trainer.pretrain.encoder import pad_id
+from trainer.processes import rank, wait_for_all, world
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +70,7 @@ class _Fit:
     ) -> None:
         self.model, self.material, self.how, self.seed = model, material, how, seed
         self.path, self.fingerprint = resume
-        self.rank, self.world = workers.place()
+        self.rank, self.world = rank(), world()
         self.per_epoch = -(-len(self._batches(0)) // self.world)
         self.total = max(1, round(how.epochs * self.per_epoch))
         self.every = max(1, round(how.check_every * self.per_epoch))
@@ -153,7 +154,7 @@ class _Fit:
             parts |= {"optimizer": optimizer_tensors(self.optimizer)}
             parts |= {"method": self.trained.state(), "random": {"cpu": torch.get_rng_state()}}
             write_checkpoint(self.path, self.fingerprint, self.progress, parts)
-        workers.wait()
+        wait_for_all()
 
     def _judge(self) -> None:
         progress, valid = self.progress, self.material.valid

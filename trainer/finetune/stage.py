@@ -25,6 +25,7 @@ from trainer.finetune.soup import soup
 from trainer.finetune.start import start_head
 from trainer.finetune.unlabelled import pseudo_labelled
 from trainer.pretrain.encoder import load_encoder
+from trainer.processes import pick_device, rank, wait_for_all
 from trainer.task import Task
 
 CHECKPOINT, FEATURES = "checkpoint.safetensors", "features.safetensors"
@@ -47,11 +48,11 @@ def finetune(task: Task, corpus: Corpus, encoder_folder: Path, folder: Path) -> 
     valid = _rows(members[0], corpus.valid, how)
     model = soup(members, valid) if len(members) > 1 else members[0]
     figures = _finish(model, valid)
-    if workers.place()[0] == 0:
+    if rank() == 0:
         model.save(folder)
         for seed in seeds:
             _checkpoint(folder, seed).unlink(missing_ok=True)
-    workers.wait()
+    wait_for_all()
     return figures
 
 
@@ -84,7 +85,7 @@ def _member(
     encoder = load_encoder(encoder_folder)
     card = msgspec.structs.replace(card, pooling=encoder.pooling)
     model = TextModel(encoder, card, how.dropout)
-    model.to(workers.device())
+    model.to(pick_device())
     train, valid = _rows(model, corpus.train, how), _rows(model, corpus.valid, how)
     path, fingerprint = _checkpoint(folder, seed), _fingerprint(corpus, card, how, where)
     bf16 = uses_bf16(how, model.device)

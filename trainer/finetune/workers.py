@@ -9,12 +9,7 @@ from typing import Any
 import torch
 from torch import distributed
 
-
-def device() -> torch.device:
-    """This process's GPU where there is one, else the CPU."""
-    if torch.cuda.is_available():
-        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
-    return torch.device("cpu")
+from trainer.processes import average, world
 
 
 def join_workers() -> None:
@@ -23,30 +18,15 @@ def join_workers() -> None:
         distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
 
 
-def place() -> tuple[int, int]:
-    """This process's place and how many there are."""
-    if distributed.is_available() and distributed.is_initialized():
-        return distributed.get_rank(), distributed.get_world_size()
-    return 0, 1
-
-
-def wait() -> None:
-    """Until all processes are here."""
-    if place()[1] > 1:
-        distributed.barrier()
-
-
 def mean_gradients(parameters: Iterable[Any]) -> None:
     """Gives every process the mean of all gradients, in one message."""
-    world = place()[1]
-    if world == 1:
+    if world() == 1:
         return
     moved = [one for one in parameters if one.requires_grad]
     for one in moved:
         if one.grad is None:
             one.grad = torch.zeros_like(one)
     flat = torch.cat([one.grad.flatten() for one in moved])
-    distributed.all_reduce(flat)
-    flat /= world
+    average(flat)
     for one, part in zip(moved, flat.split([one.numel() for one in moved]), strict=True):
         one.grad.copy_(part.view_as(one))

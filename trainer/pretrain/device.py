@@ -9,12 +9,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 import torch
 import torch.distributed as dist
 
-
-def pick_device() -> torch.device:
-    """The GPU of this process, else the CPU."""
-    if torch.cuda.is_available():
-        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
-    return torch.device("cpu")
+from trainer.processes import pick_device
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:
@@ -42,19 +37,3 @@ def joined_processes() -> Iterator[None]:
         yield
     finally:
         dist.destroy_process_group()
-
-
-def world() -> int:
-    """How many processes train together."""
-    return dist.get_world_size() if dist.is_initialized() else 1
-
-
-def rank() -> int:
-    """This process's number among them; 0 writes what is written."""
-    return dist.get_rank() if dist.is_initialized() else 0
-
-
-def wait_for_all() -> None:
-    """Returns once every process is here."""
-    if dist.is_initialized():
-        dist.barrier()

@@ -17,9 +17,10 @@ import torch.distributed as dist
 
 from trainer.pretrain.blocks import TokenLine, Tokens
 from trainer.pretrain.checkpoint import Progress, read_checkpoint, write_checkpoint
-from trainer.pretrain.device import autocast, pick_device, rank, world
+from trainer.pretrain.device import autocast
 from trainer.pretrain.objectives import Batch, Causal, Denoising, Masked
 from trainer.pretrain.settings import PretrainSettings
+from trainer.processes import pick_device, rank, world
 from trainer.recommend.adamw import AdamW
 
 _STEPS_PER_SEED = 10_000_019

@@ -14,11 +14,12 @@ import torch
 from schemas.errors import InvalidEvent
 from trainer.corpus.examples import Corpus
 from trainer.pretrain.blocks import token_line
-from trainer.pretrain.device import joined_processes, rank, wait_for_all
+from trainer.pretrain.device import joined_processes
 from trainer.pretrain.encoder import Encoder, load_encoder, save_encoder
 from trainer.pretrain.loop import Fitted, OnStep, fit, in_silence, make_plan
 from trainer.pretrain.networks import objective_of, starting_encoder
 from trainer.pretrain.settings import PretrainSettings
+from trainer.processes import rank, wait_for_all
 from trainer.task import Task
 
 LONGEST_TEXT = 512

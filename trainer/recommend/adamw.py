@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 import torch
 from torch import Tensor, nn
 
-from trainer.recommend.ranks import average_over_ranks
+from trainer.processes import average
 
 KEPT_MEAN, KEPT_SQUARE = 0.9, 0.999
 DECAY = 0.01
@@ -48,7 +48,7 @@ class AdamW:
         """One step down the gradient that has been summed up; the gradient is zero afterwards."""
         self._steps += 1
         slopes, square = self._slopes, self._square
-        average_over_ranks(slopes)
+        average(slopes)
         slopes.mul_(min(1.0, LARGEST_NORM / (float(slopes.norm()) + _TINY)))
         self._mean.lerp_(slopes, 1 - KEPT_MEAN)
         square.mul_(KEPT_SQUARE).addcmul_(slopes, slopes, value=1 - KEPT_SQUARE)

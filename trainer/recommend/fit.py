@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from core.item_text import text_vectors
 from core.sequence import SequenceVocabulary
+from trainer.processes import rank, world
 from trainer.recommend.adamw import DECAY, AdamW
 from trainer.recommend.augment import Augment, augmented
 from trainer.recommend.checkpoint import Checkpoint, Progress, fingerprint
@@ -26,7 +27,7 @@ from trainer.recommend.data import Lesson
 from trainer.recommend.epoch import batches_of, one_epoch, tail_loss
 from trainer.recommend.lessons import Lessons, Taught, steps_of, taught
 from trainer.recommend.model import SequenceNetwork, ServedNetwork, Shape
-from trainer.recommend.ranks import my_share, rank_and_count
+from trainer.recommend.ranks import my_share
 from trainer.recommend.stopping import Stopping, without_tail
 from trainer.recommend.windows import (
     FlatSessions,
@@ -145,14 +146,14 @@ def fit(
             break
         windows = draw_windows(flat, random, recipe.repeat_weight)
         windows = augmented(windows, random, recipe.augment)
-        batches = my_share(batches_of(windows, random, recipe.batch_rows), *rank_and_count())
+        batches = my_share(batches_of(windows, random, recipe.batch_rows), rank(), world())
         lessons = None if told is None else steps_of(network, told, random, recipe.batch_rows)
         losses.append(
             one_epoch(network, optimizer, _rate(recipe, epoch), windows, batches, lessons)
         )
         if held_out is not None:
             stopping.take(tail_loss(network, held_out, recipe.batch_rows), optimizer.values)
-        if checkpoint is not None and rank_and_count()[0] == 0:
+        if checkpoint is not None and rank() == 0:
             checkpoint.write(_progress(optimizer, stopping, losses), random)
         if recipe.time_budget_s and time.perf_counter() - started > recipe.time_budget_s:
             break

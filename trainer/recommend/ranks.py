@@ -10,17 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypeVar
 
-import torch
-from torch import distributed
-
 T = TypeVar("T")
-
-
-def rank_and_count() -> tuple[int, int]:
-    """This process's number and how many there are."""
-    if distributed.is_available() and distributed.is_initialized():
-        return distributed.get_rank(), distributed.get_world_size()
-    return 0, 1
 
 
 def my_share(batches: Sequence[T], rank: int, count: int) -> Sequence[T]:
@@ -32,11 +22,3 @@ def my_share(batches: Sequence[T], rank: int, count: int) -> Sequence[T]:
     if len(batches) < count:
         return batches
     return batches[rank : len(batches) // count * count : count]
-
-
-def average_over_ranks(gradient: torch.Tensor) -> None:
-    """Replaces a gradient by its mean over all processes."""
-    _, count = rank_and_count()
-    if count > 1:
-        distributed.all_reduce(gradient)
-        gradient.div_(count)
