@@ -134,7 +134,7 @@ def _nested(struct: inspect.StructType, path: tuple[str, ...]) -> Iterator[Colum
     for field in struct.fields:
         inner, optional = _without_none(field.type)
         kind = _type(inner, field.name)
-        kind = _nullable(kind) if optional else kind
+        kind = nullable(kind) if optional else kind
         name = f"{'_'.join(path)}.{field.name}"
         yield Column(name, f"Array({kind})", (*path, field.name), nested=True)
 
@@ -168,14 +168,15 @@ def _type(info: Any, field: str) -> str:
 
 
 def _optional(column: Column) -> Column:
-    return msgspec.structs.replace(column, type=_nullable(column.type))
+    return msgspec.structs.replace(column, type=nullable(column.type))
 
 
 def _sparse(column: Column) -> Column:
     return msgspec.structs.replace(_optional(column), sparse=True)
 
 
-def _nullable(kind: str) -> str:
+def nullable(kind: str) -> str:
+    """The type that also holds NULL, where ClickHouse has one."""
     if kind.startswith(("Array", "Map", "Nullable", "LowCardinality(Nullable")):
         return kind
     if kind.startswith("LowCardinality("):

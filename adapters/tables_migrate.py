@@ -1,13 +1,15 @@
 """Brings a ClickHouse database to this code's tables: makes what is missing, takes numbered steps.
 
-Never drops, never changes a type: a table that disagrees stops the process with a line that says
-where. Any process may run it, at any time, also two at once. `_schema` records every step.
+Never drops, and changes no type but to let it hold NULL: a table that disagrees stops the process
+with a line that says where. Any process may run it, at any time, also two at once. `_schema`
+records every step.
 """
 
 from __future__ import annotations
 
 from adapters.clickhouse import ClickHouse
 from adapters.tables import PROGRESS_DDL, SCHEMA, SCHEMA_DDL, TABLES, Table
+from adapters.tables_columns import nullable
 from adapters.tables_steps import SCHEMA_VERSION, STEPS, Step
 from schemas.errors import BadSettings
 
@@ -73,6 +75,9 @@ def _extend(client: ClickHouse, table: Table, there: dict[str, str]) -> None:
             alias = column.alias_ddl()
             if alias is not None:
                 client.command(f"ALTER TABLE `{table.name}` ADD COLUMN IF NOT EXISTS {alias}")
+        elif column.type == nullable(kind):
+            # A field that by now not every kind of the record has: each value stays as it is.
+            client.command(f"ALTER TABLE `{table.name}` MODIFY COLUMN {column.ddl()}")
         elif kind != column.type:
             raise BadSettings(
                 f"table {client.database}.{table.name}: column {column.name} is {kind}, "

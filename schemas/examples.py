@@ -62,7 +62,7 @@ _VALUES: dict[str, Any] = {
 _QUIET: dict[str, frozenset[str]] = {
     "Order": frozenset({"reason"}),
     "Retrain": frozenset({"reason"}),
-    "Prediction": frozenset({"query"}),
+    "Prediction": frozenset({"query", "labels", "value"}),
     "Item": frozenset({"reason"}),
 }
 
