@@ -149,7 +149,7 @@ def visitor_of(state: ShopState, ask: Ask) -> VisitorHistory:
 
 def allowed_rows(state: ShopState, ask: Ask, visitor: VisitorHistory) -> NDArray[np.bool_]:
     """Which catalogue rows this request may be shown, shape (len(catalogue),)."""
-    allowed = state.catalogue.available[: len(state.catalogue)].copy()
+    allowed = state.catalogue.listed[: len(state.catalogue)].copy()
     if ask.surface == DISCOVER:
         allowed[visitor.bought_rows()] = False
     row_of = state.catalogue.row_of

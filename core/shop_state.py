@@ -17,6 +17,7 @@ from core.catalogue import Catalogue, Rows
 from core.cooccurrence import Cooccurrence, visitor_weights
 from core.popularity import DayPopularity
 from core.recent_baskets import RecentBaskets
+from core.relations import Relations
 from core.sequence import SequenceVocabulary
 from core.visitor_history import VisitorHistory
 
@@ -36,6 +37,7 @@ class ShopState:
     def __init__(self, *, max_cooccurrence_items: int = 8192) -> None:
         self.seen_ms = 0
         self.catalogue = Catalogue()
+        self.relations = Relations()
         self.visitors: dict[str, VisitorHistory] = {}
         self.owners: dict[str, str] = {}  # an id that is another name for that one
         self.popularity = DayPopularity(self.catalogue.capacity)
@@ -67,13 +69,24 @@ class ShopState:
         self._relate(visitor, rows)
 
     def put_item(
-        self, item_id: str, title: str, price: float | None, at_ms: int, available: bool = True
+        self,
+        item_id: str,
+        title: str,
+        price: float | None,
+        at_ms: int,
+        available: bool = True,
+        *,
+        category: str = "",
+        stock: int | None = None,
+        compatible_with: Sequence[str] = (),
+        substitute_of: Sequence[str] = (),
     ) -> None:
         """Takes in what the shop says about an item; the newest call wins."""
         self.seen_ms = max(self.seen_ms, at_ms)
         row = self.catalogue.row(item_id)
         self._make_room()
-        self.catalogue.put(row, title, price, available)
+        self.catalogue.put(row, title, price, available, category=category, stock=stock)
+        self.relations.put(item_id, compatible_with=compatible_with, substitute_of=substitute_of)
 
     def history(self, visitor_id: str, limit: int = 50) -> list[str]:
         """The visitor's newest interactions as item ids, newest last."""
@@ -148,6 +161,7 @@ class ShopState:
                 "seen_ms": self.seen_ms,
                 "max_cooccurrence_items": self.cooccurrence.max_items,
                 "catalogue": self.catalogue.to_dict(),
+                "relations": self.relations.to_dict(),
                 "buckets": self.popularity.buckets,
                 "row_of_slot": self.row_of_slot[: self.cooccurrence.size],
                 "visitors": {name: v.to_dict() for name, v in self.visitors.items()},
@@ -163,6 +177,7 @@ class ShopState:
         state = cls(max_cooccurrence_items=saved["max_cooccurrence_items"])
         state.seen_ms = saved["seen_ms"]
         state.catalogue = Catalogue.from_dict(saved["catalogue"])
+        state.relations = Relations.from_dict(saved.get("relations", {}))
         state._make_room()
         state.popularity.buckets = saved["buckets"]
         state.owners = saved.get("owners", {})

@@ -85,8 +85,23 @@ def _put_items(settings: Settings, state: ShopState) -> None:
     for _, message in follower.catch_up(CATCH_UP_S):
         if message.value() is not None:
             item: Item = decode(message.value())
-            state.put_item(item.item_id, item.title, item.price, item.updated_at_ms, item.available)
+            put_item(state, item)
     follower.close()
+
+
+def put_item(state: ShopState, item: Item) -> None:
+    """Takes in one record of the catalogue."""
+    state.put_item(
+        item.item_id,
+        item.title,
+        item.price,
+        item.updated_at_ms,
+        item.available,
+        category=item.category,
+        stock=item.stock,
+        compatible_with=item.compatible_with,
+        substitute_of=item.substitute_of,
+    )
 
 
 def _events(client: ClickHouse, settings: Settings, reach: Reach) -> Iterator[tuple[Any, ...]]:

@@ -28,11 +28,31 @@ class RememberingState(ShopState):
         super().apply(visitor_id, kind, item_ids, at_ms)
 
     def put_item(
-        self, item_id: str, title: str, price: float | None, at_ms: int, available: bool = True
+        self,
+        item_id: str,
+        title: str,
+        price: float | None,
+        at_ms: int,
+        available: bool = True,
+        *,
+        category: str = "",
+        stock: int | None = None,
+        compatible_with: Sequence[str] = (),
+        substitute_of: Sequence[str] = (),
     ) -> None:
         """Takes in an item and forgets what was computed before it."""
         self._scores.clear()
-        super().put_item(item_id, title, price, at_ms, available)
+        super().put_item(
+            item_id,
+            title,
+            price,
+            at_ms,
+            available,
+            category=category,
+            stock=stock,
+            compatible_with=compatible_with,
+            substitute_of=substitute_of,
+        )
 
     def join(self, source: str, goal: str) -> None:
         """Joins two histories and forgets what was computed before."""

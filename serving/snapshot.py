@@ -19,7 +19,7 @@ from schemas.watermarks import Watermark
 from serving.merge import Mark
 from serving.remembering import RememberingState
 
-FORMAT = 1
+FORMAT = 2
 EVERY_S = 60.0
 # A state written by other code may lack a name or hold another type where this code reads it.
 UNREADABLE = (OSError, msgspec.MsgspecError, ValueError, KeyError, TypeError, AttributeError)

@@ -29,7 +29,7 @@ from schemas.items import Item
 from schemas.models import ModelPointer, Weights
 from schemas.watermarks import Watermark
 from serving.merge import EventMerge
-from serving.past import Reach, state_from_clickhouse
+from serving.past import Reach, put_item, state_from_clickhouse
 from serving.remembering import RememberingState
 from serving.snapshot import Snapshot, SnapshotFile
 from serving.versions import Versions
@@ -181,7 +181,7 @@ class Live:
             case EventWatermark():
                 self.merge.mark(topics.EVENTS_VALID.name, partition, record)
             case Item():
-                self._put(record)
+                put_item(self.state, record)
             case ModelPointer():
                 self._point(record)
             case Weights():
@@ -189,11 +189,6 @@ class Live:
                     self.versions.weigh(record)
             case _:
                 self.merge.add(record)
-
-    def _put(self, item: Item) -> None:
-        self.state.put_item(
-            item.item_id, item.title, item.price, item.updated_at_ms, item.available
-        )
 
     def _point(self, pointer: ModelPointer) -> None:
         """Obeys a pointer at once, or after the end is reached: only the newest counts."""
