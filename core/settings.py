@@ -75,6 +75,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     alert_mail_to: str = ""
     alert_deadline_ms: int = 5 * 60_000
     runbook: str = "docs/runbook.md"
+    # serving: limits
+    deadline_ms: int = 1_000
+    waiting_requests: int = 512
+    caller_share: float = 0.5
+    spool_mb: int = 512
+    spool_fsync: bool = False
     # training
     seed: int = 7
     threads: int = 1

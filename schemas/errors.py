@@ -4,6 +4,8 @@ FeedbackError
 ├── InvalidEvent     the data's fault      → dead letter, count, continue
 ├── RejectedModel    the artefact's fault  → keep the champion, say why, continue
 ├── Unavailable      the world's fault     → retry with backoff to a deadline, then exit 1
+│   ├── Overloaded        too much is asked     → ask again after `retry_after_s`
+│   └── DeadlineExceeded  it came too late      → do without, or ask again
 └── BadSettings      the operator's fault  → one line naming the variable, exit 2
 
 Anything else that is raised is a bug and crashes the process.
@@ -32,6 +34,22 @@ class RejectedModel(FeedbackError):
 
 class Unavailable(FeedbackError):
     """Something outside did not answer in time."""
+
+
+class Overloaded(Unavailable):
+    """A request is refused unanswered because too many wait.
+
+    `by_caller` says that this caller alone has too many; else the process has.
+    """
+
+    def __init__(self, message: str, retry_after_s: float, *, by_caller: bool = False) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+        self.by_caller = by_caller
+
+
+class DeadlineExceeded(Unavailable):
+    """An answer could not be given within the time that its request allowed."""
 
 
 class BadSettings(FeedbackError):
