@@ -7,7 +7,7 @@ the state and changes nothing in it; ranking is in `core/ranking.py`.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, reduce
 
@@ -19,11 +19,19 @@ from core.catalogue import Rows
 from core.sequence import SequenceScores
 from core.shop_state import ShopState
 from core.visitor_history import VisitorHistory
+from schemas.predictions import Filters
 
-DISCOVER = "discover"
-OWN, COOCCURRENCE, POPULARITY, SEQUENCE = 1, 2, 4, 8
-SOURCE_NAMES = {OWN: "own", COOCCURRENCE: "cooccurrence", POPULARITY: "popularity"} | {
-    SEQUENCE: "sequence"
+DISCOVER, BUY_AGAIN, SIMILAR = "discover", "buy_again", "similar"
+OWN, COOCCURRENCE, POPULARITY, SEQUENCE, TEXT, RELATION, PINNED, ASKED = (1 << i for i in range(8))
+SOURCE_NAMES = {
+    OWN: "own",
+    COOCCURRENCE: "cooccurrence",
+    POPULARITY: "popularity",
+    SEQUENCE: "sequence",
+    TEXT: "text",
+    RELATION: "relation",
+    PINNED: "pinned",
+    ASKED: "asked",
 }
 TAKEN = {OWN: 80, COOCCURRENCE: 60, POPULARITY: 40, SEQUENCE: 60}
 """How many candidates each source may bring."""
@@ -36,7 +44,12 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Ask:
-    """One question: who asks, where, when, how many; `discover` wants items never bought."""
+    """One question: who asks, where, when, how many.
+
+    `discover` wants items never bought, `buy_again` only such as were. `history` stands in for
+    what is known of the visitor; `candidates`, where there are any, are all that may be listed;
+    `item_id` is the item that similar ones are asked for.
+    """
 
     visitor_id: str
     surface: str
@@ -44,6 +57,10 @@ class Ask:
     k: int = 10
     history: tuple[str, ...] | None = None
     exclude: frozenset[str] = field(default_factory=frozenset)
+    candidates: tuple[str, ...] = ()
+    item_id: str = ""
+    filters: Filters | None = None
+    diversity: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -99,10 +116,15 @@ class Ground:
         return rows[self.allowed[rows]][: max(TAKEN[POPULARITY], 2 * self.ask.k)]
 
 
-def ground_of(state: ShopState, ask: Ask) -> Ground:
-    """What every policy that answers this request starts from."""
+def ground_of(state: ShopState, ask: Ask, permitted: NDArray[np.bool_] | None = None) -> Ground:
+    """What every policy that answers this request starts from.
+
+    `permitted`, shape (len(catalogue),), is what others than the request let pass.
+    """
     visitor = visitor_of(state, ask)
     allowed = allowed_rows(state, ask, visitor)
+    if permitted is not None:
+        allowed &= permitted
     return Ground(state, ask, visitor, allowed, related_scores(state, visitor))
 
 
@@ -112,12 +134,16 @@ def gather(state: ShopState, ask: Ask, sequence: SequenceScores | None) -> Candi
     return candidates
 
 
-def gather_each(ground: Ground, sequences: Sequence[SequenceScores | None]) -> list[Candidates]:
-    """As `gather`, for each model; what none of them has a say in is computed once."""
-    state, others = ground.state, np.zeros(len(ground.allowed), np.uint8)
-    others[ground.own[: TAKEN[OWN]]] |= OWN
-    others[ground.near[: TAKEN[COOCCURRENCE]]] |= COOCCURRENCE
-    others[ground.popular[: TAKEN[POPULARITY]]] |= POPULARITY
+def gather_each(
+    ground: Ground,
+    sequences: Sequence[SequenceScores | None],
+    brought: Mapping[int, Rows] | None = None,
+) -> list[Candidates]:
+    """As `gather`, for each model; what none of them has a say in is computed once.
+
+    `brought` are rows that others than the sources here bring, by the bit of their source.
+    """
+    state, others = ground.state, _by_source(ground, brought or {})
     heard = [_heard(ground, others, sequence) for sequence in sequences]
     rows = (reduce(np.bitwise_or, (mask for mask, _ in heard), others) != 0).nonzero()[0]
     item_ids = list(map(state.catalogue.item_ids.__getitem__, rows.tolist()))
@@ -149,11 +175,18 @@ def visitor_of(state: ShopState, ask: Ask) -> VisitorHistory:
 
 def allowed_rows(state: ShopState, ask: Ask, visitor: VisitorHistory) -> NDArray[np.bool_]:
     """Which catalogue rows this request may be shown, shape (len(catalogue),)."""
-    allowed = state.catalogue.listed[: len(state.catalogue)].copy()
+    listed = state.catalogue.listed[: len(state.catalogue)]
+    only = _only(state, ask, visitor)
+    if only is None:
+        allowed = listed.copy()
+    else:
+        allowed = np.zeros(len(listed), np.bool_)
+        allowed[only] = listed[only]
     if ask.surface == DISCOVER:
         allowed[visitor.bought_rows()] = False
     row_of = state.catalogue.row_of
-    allowed[[row_of[item] for item in ask.exclude if item in row_of]] = False
+    ruled_out = [*ask.exclude, ask.item_id] if ask.item_id else ask.exclude
+    allowed[[row_of[item] for item in ruled_out if item in row_of]] = False
     return allowed
 
 
@@ -176,7 +209,8 @@ def like_baskets(state: ShopState, ask: Ask, visitor: VisitorHistory) -> Floats:
     rows = visitor.rows
     common = state.popularity.window(ask.now_ms, 28)[rows]
     wanted[rows] = np.log1p(visitor.counts) / np.sqrt(1.0 + common)
-    return state.recent.scores(state.owner(ask.visitor_id), wanted)
+    owner = "" if ask.item_id else state.owner(ask.visitor_id)
+    return state.recent.scores(owner, wanted)
 
 
 def top_rows(values: Floats, n: int) -> Rows:
@@ -199,6 +233,28 @@ def _reached_by(values: Floats, n: int) -> float:
     return float(np.partition(maxima, groups - n)[groups - n])
 
 
+def _only(state: ShopState, ask: Ask, visitor: VisitorHistory) -> Rows | None:
+    """The only rows that may be listed; None when the whole catalogue may."""
+    if ask.candidates:
+        row_of = state.catalogue.row_of
+        return np.array([row_of[item] for item in ask.candidates if item in row_of], np.int64)
+    return visitor.bought_rows() if ask.surface == BUY_AGAIN else None
+
+
+def _by_source(ground: Ground, brought: Mapping[int, Rows]) -> NDArray[np.uint8]:
+    """A bit per source that brings a catalogue row, but for the models', shape (catalogue,)."""
+    if ground.ask.candidates:
+        return ground.allowed * np.uint8(ASKED)
+    found = np.zeros(len(ground.allowed), np.uint8)
+    if not ground.ask.item_id:
+        found[ground.own[: TAKEN[OWN]]] |= OWN
+        found[ground.popular[: TAKEN[POPULARITY]]] |= POPULARITY
+    found[ground.near[: TAKEN[COOCCURRENCE]]] |= COOCCURRENCE
+    for source, rows in brought.items():
+        found[rows[ground.allowed[rows]]] |= source
+    return found
+
+
 def _heard(
     ground: Ground, others: NDArray[np.uint8], sequence: SequenceScores | None
 ) -> tuple[NDArray[np.uint8], Floats | None]:
@@ -206,6 +262,8 @@ def _heard(
     if sequence is None:
         return others, None
     log_probs = _by_row(ground.state, sequence)
+    if ground.ask.candidates:
+        return others, log_probs
     likely = np.where(ground.allowed, log_probs + _ABOVE_ANY, np.float32(0))
     mask = others.copy()
     mask[top_rows(likely, TAKEN[SEQUENCE])] |= SEQUENCE

@@ -35,6 +35,7 @@ class Ranked:
     candidates: Candidates
     scores: NDArray[np.float64]
     order: list[int]
+    weights_version: str = ""
 
     def best(self, k: int) -> list[Slot]:
         """The k best, best first."""
@@ -101,7 +102,7 @@ def ranked(candidates: Candidates, weights: RankerWeights) -> Ranked:
     best: list[int] = order.tolist()
     if (falling[1:] == falling[:-1]).any():
         best.sort(key=lambda i: (-scores[i], candidates.item_ids[i]))
-    return Ranked(candidates, scores, best)
+    return Ranked(candidates, scores, best, weights.version)
 
 
 def rank(candidates: Candidates, weights: RankerWeights, k: int) -> list[Slot]:

@@ -14,21 +14,33 @@ import msgspec
 import numpy as np
 
 from adapters.onnx import GRAPH_ERRORS, LoadedVersion
-from core.baselines import popular_7d
-from core.candidates import Ask, Ground, gather_each, ground_of
-from core.features import feature_schema_hash
-from core.ranking import RankerWeights, ranked
-from core.sequence import HISTORY_LENGTH, SequenceScores
+from core.baselines import also_bought, own_items, popular_7d
+from core.candidates import (
+    BUY_AGAIN,
+    COOCCURRENCE,
+    OWN,
+    POPULARITY,
+    SIMILAR,
+    Ask,
+    Ground,
+    gather_each,
+    ground_of,
+)
+from core.ports import ShopRules
+from core.ranking import Ranked, ranked, source_of
+from core.sequence import SequenceScores
 from core.shop_state import ShopState
 from schemas.ids import derived_id
-from schemas.predictions import Arm, Context, Prediction, RecommendRequest, Slot
+from schemas.predictions import Arm, Context, Prediction, Slot
+from serving.asking import Asked, context_of, question, surface_of
 from serving.engine import Engine
 
 POLICY = "loop"
 EXPLORED_PER_10_000 = 100
 FILL_DAYS = 28
 NO_MODEL, MODEL_FAILED = "no_model", "model_failed"
-FEATURE_SCHEMA = feature_schema_hash()
+PLAIN = {BUY_AGAIN: (own_items, OWN), SIMILAR: (also_bought, COOCCURRENCE)}
+"""What stands in for the loop on surfaces where what is popular would be beside the point."""
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +52,28 @@ class Moment:
     wall_ms: int
     arrived_s: float
     served_by: str
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """One request, what it is answered from, and when."""
+
+    request: Asked
+    context: Context
+    moment: Moment
+
+    @property
+    def at_ms(self) -> int:
+        """The event time it is asked at."""
+        as_of_ms = self.request.as_of_ms
+        return as_of_ms if as_of_ms is not None else self.moment.wall_ms
+
+    def question(self) -> Ask:
+        """What the core is asked."""
+        request = self.request
+        return question(
+            request.visitor_id, surface_of(request), self.at_ms, request.k, self.context
+        )
 
 
 @dataclass(frozen=True)
@@ -64,23 +98,19 @@ class Ranking:
 
 
 def answer(
-    state: ShopState, engine: Engine, batch: Sequence[RecommendRequest], moment: Moment
+    state: ShopState,
+    engine: Engine,
+    batch: Sequence[Asked],
+    moment: Moment,
+    rules: ShopRules | None = None,
 ) -> list[Prediction]:
     """One answer per request, in order; a repeated request id gets the same prediction id."""
-    histories = [state.history(request.visitor_id, HISTORY_LENGTH) for request in batch]
-    answers = []
-    for request, history, heard in zip(
-        batch, histories, _heard(engine, batch, histories), strict=True
-    ):
-        ground = ground_of(state, _ask(request, moment))
-        if heard.sequence is None or heard.version is None:
-            ranking = _popular(ground, heard.degraded)
-        else:
-            weights = engine.live_weights(heard.version, request.surface)
-            ranking = _ranked(ground, heard, weights, request.request_id)
-        version = heard.version.version if heard.version is not None else ""
-        answers.append(_prediction(state, request, history, ranking, version, moment))
-    return answers
+    name = rules.name if rules is not None else ""
+    asked = [_Asked(request, context_of(state, request, name), moment) for request in batch]
+    return [
+        _prediction(one, heard, _ranking(state, engine, one, heard, rules))
+        for one, heard in zip(asked, _heard(engine, asked), strict=True)
+    ]
 
 
 def is_explored(request_id: str) -> bool:
@@ -89,38 +119,37 @@ def is_explored(request_id: str) -> bool:
 
 
 def filled(ground: Ground, item_ids: Sequence[str]) -> list[str]:
-    """The list up to k: what was popular in four weeks, then the catalogue in its own order."""
+    """The list up to k: what was popular in four weeks, then the catalogue in its own order.
+
+    Of items to rank again, those that the shop never told of come last, unless there are filters.
+    """
     state, ask, allowed = ground.state, ground.ask, ground.allowed
     popular = state.popularity.ranked(ask.now_ms, FILL_DAYS)
     popular = popular[allowed[popular]][: 2 * ask.k]
     rows = np.concatenate([popular, allowed.nonzero()[0]])
     names = [state.catalogue.item_ids[row] for row in rows[: 4 * ask.k].tolist()]
-    return list(dict.fromkeys([*item_ids, *names]))[: ask.k]
+    return list(dict.fromkeys([*item_ids, *names, *_unheard_of(ground)]))[: ask.k]
 
 
-def _ask(request: RecommendRequest, moment: Moment) -> Ask:
-    return Ask(
-        visitor_id=request.visitor_id,
-        surface=request.surface,
-        now_ms=request.as_of_ms if request.as_of_ms is not None else moment.wall_ms,
-        k=request.k,
-        exclude=frozenset(request.exclude_item_ids),
-    )
+def _unheard_of(ground: Ground) -> list[str]:
+    ask, row_of = ground.ask, ground.state.catalogue.row_of
+    if ask.filters is not None:
+        return []
+    return [item for item in ask.candidates if item not in row_of and item not in ask.exclude]
 
 
-def _heard(
-    engine: Engine, batch: Sequence[RecommendRequest], histories: list[list[str]]
-) -> list[_Heard]:
+def _heard(engine: Engine, asked: Sequence[_Asked]) -> list[_Heard]:
     """What the model says of each request: one pass for the champion's, one for the canary's."""
-    routes = [engine.answers(request.visitor_id) for request in batch]
+    routes = [engine.answers(one.request.visitor_id) for one in asked]
     heard: dict[int, _Heard] = {}
     for arm in dict.fromkeys(arm for _, arm in routes):
         mine = [place for place, (_, by) in enumerate(routes) if by == arm]
         version = routes[mine[0]][0]
-        sequences, degraded = _sequences(version, [histories[place] for place in mine])
+        histories = [asked[place].context.history for place in mine]
+        sequences, degraded = _sequences(version, histories)
         for place, sequence in zip(mine, sequences, strict=True):
             heard[place] = _Heard(version, arm, sequence, degraded)
-    return [heard[place] for place in range(len(batch))]
+    return [heard[place] for place in range(len(asked))]
 
 
 def _sequences(
@@ -136,70 +165,79 @@ def _sequences(
         return [None] * len(histories), MODEL_FAILED
 
 
-def _ranked(ground: Ground, heard: _Heard, weights: RankerWeights, request_id: str) -> Ranking:
+def _ranking(
+    state: ShopState, engine: Engine, one: _Asked, heard: _Heard, rules: ShopRules | None
+) -> Ranking:
+    ask = one.question()
+    ground = ground_of(state, ask, rules.allowed(state, ask) if rules is not None else None)
+    if heard.sequence is None or heard.version is None:
+        return _plain(ground, heard.degraded)
+    brought = rules.brought(ground) if rules is not None else {}
+    (candidates,) = gather_each(ground, [heard.sequence], brought)
+    order = ranked(candidates, engine.live_weights(heard.version, ask.surface))
+    if rules is not None:
+        order = rules.reordered(ground, order)
+    return _shown(ground, heard, order, one.request.request_id)
+
+
+def _shown(ground: Ground, heard: _Heard, order: Ranked, request_id: str) -> Ranking:
     k = ground.ask.k
-    (candidates,) = gather_each(ground, [heard.sequence])
-    order = ranked(candidates, weights)
     rest = order.considered(k)
-    if is_explored(request_id) and len(candidates.item_ids) > k:
+    if is_explored(request_id) and len(order.order) > k:
         arm: Arm = "explore"
         shown = order.explored(k, np.random.default_rng(_draw("explore" + request_id)))
         rest = [slot for slot in rest if slot.item_id != shown[-1].item_id]
     else:
         arm, shown = heard.arm, order.best(k)
-    if len(shown) < k:
+    if len(shown) < k and (more := _more(ground, shown)):
         # Items that no source brought have no features, so the whole answer is not learned from.
-        shown, rest = _completed(ground, shown), []
-    return Ranking(arm, shown, rest, weights.version)
+        shown, rest = _completed(shown, more), []
+    return Ranking(arm, shown, rest, order.weights_version)
 
 
-def _popular(ground: Ground, degraded: str | None) -> Ranking:
-    names = filled(ground, popular_7d(ground))
+def _plain(ground: Ground, degraded: str | None) -> Ranking:
+    """What is listed without a model."""
+    listed, source = PLAIN.get(ground.ask.surface, (popular_7d, POPULARITY))
+    names = filled(ground, listed(ground))
     slots = [
-        Slot(item_id=name, position=place, score=-float(place), source="popularity")
+        Slot(item_id=name, position=place, score=-float(place), source=source_of(source))
         for place, name in enumerate(names, start=1)
     ]
     return Ranking("fallback", slots, [], "", degraded)
 
 
-def _completed(ground: Ground, shown: list[Slot]) -> list[Slot]:
+def _more(ground: Ground, shown: list[Slot]) -> list[str]:
+    """What makes a short list up to k, where there is anything."""
+    return filled(ground, [slot.item_id for slot in shown])[len(shown) :]
+
+
+def _completed(shown: list[Slot], more: list[str]) -> list[Slot]:
     bare = [msgspec.structs.replace(slot, features=[]) for slot in shown]
     lowest = bare[-1].score if bare else 0.0
-    names = filled(ground, [slot.item_id for slot in bare])
     extra = [
         Slot(item_id=name, position=place, score=lowest - place, source="fill")
-        for place, name in enumerate(names, start=1)
+        for place, name in enumerate(more, start=len(bare) + 1)
     ]
-    return bare + extra[len(bare) :]
+    return bare + extra
 
 
-def _prediction(
-    state: ShopState,
-    request: RecommendRequest,
-    history: list[str],
-    ranking: Ranking,
-    version: str,
-    moment: Moment,
-) -> Prediction:
+def _prediction(one: _Asked, heard: _Heard, ranking: Ranking) -> Prediction:
+    request, moment = one.request, one.moment
+    version = heard.version.version if heard.version is not None else ""
     return Prediction(
         prediction_id=derived_id("prediction", request.request_id, POLICY),
         request_id=request.request_id,
         visitor_id=request.visitor_id,
         task=request.task,
-        surface=request.surface,
-        served_at_ms=request.as_of_ms if request.as_of_ms is not None else moment.wall_ms,
+        surface=surface_of(request),
+        served_at_ms=one.at_ms,
         policy=POLICY,
         arm=ranking.arm,
         model_version=version if ranking.arm != "fallback" else "",
         weights_version=ranking.weights_version,
         slots=ranking.slots,
         considered=ranking.considered,
-        context=Context(
-            history=history,
-            exclude_item_ids=request.exclude_item_ids,
-            feature_schema=FEATURE_SCHEMA,
-            seen_ms=state.seen_ms,
-        ),
+        context=one.context,
         session_id=request.session_id,
         degraded=ranking.degraded,
         latency_ms=round((time.perf_counter() - moment.arrived_s) * 1e3, 3),

@@ -14,6 +14,7 @@ import msgspec
 from adapters.onnx import GRAPH_ERRORS, LoadedVersion
 from core.baselines import BASELINES
 from core.candidates import Ask, Candidates, Ground, gather_each, ground_of
+from core.ports import ShopRules
 from core.ranking import RankerWeights, ranked
 from core.sequence import SequenceScores
 from core.shop_state import ShopState
@@ -21,6 +22,7 @@ from schemas.events import Id, Millis
 from schemas.ids import derived_id
 from schemas.predictions import Arm, Context, Prediction, Slot, Surface
 from serving.answer import filled
+from serving.asking import question
 from serving.engine import Engine
 
 log = logging.getLogger(__name__)
@@ -71,16 +73,26 @@ class _Listed:
 
 
 def derive(
-    state: ShopState, engine: Engine, served: Sequence[ServedAnswer], process: str
+    state: ShopState,
+    engine: Engine,
+    served: Sequence[ServedAnswer],
+    process: str,
+    rules: ShopRules | None = None,
 ) -> list[Prediction]:
-    """The derived answers, request by request, the control's last."""
+    """The derived answers, request by request, the control's last.
+
+    `rules` are the shop's, as serving has them: what they rule out is listed by nobody.
+    """
     histories = [prediction.context.history for prediction in served]
     scorers = list(_scorers(engine, histories))
     answers: list[Prediction] = []
     for index, prediction in enumerate(served):
-        ground = ground_of(state, _ask(prediction))
-        gathered = gather_each(ground, [scorer.sequences[index] for scorer in scorers])
-        lists = [*_baselines(ground), *map(partial(_listed, ground), scorers, gathered)]
+        ask = _ask(prediction)
+        ground = ground_of(state, ask, rules.allowed(state, ask) if rules is not None else None)
+        brought = rules.brought(ground) if rules is not None else {}
+        said = [scorer.sequences[index] for scorer in scorers]
+        gathered = gather_each(ground, said, brought)
+        lists = [*_baselines(ground), *map(partial(_listed, ground, rules), scorers, gathered)]
         answers.extend(_derived(prediction, listed, process) for listed in lists)
     return answers
 
@@ -109,9 +121,14 @@ def _baselines(ground: Ground) -> Iterator[_Listed]:
         yield _Listed(name, "shadow", name, "", slots)
 
 
-def _listed(ground: Ground, scorer: _Scorer, candidates: Candidates) -> _Listed:
+def _listed(
+    ground: Ground, rules: ShopRules | None, scorer: _Scorer, candidates: Candidates
+) -> _Listed:
     weights = scorer.weigh(scorer.version, ground.ask.surface)
-    scores = ranked(candidates, weights).scored(ground.ask.k)
+    order = ranked(candidates, weights)
+    if rules is not None:
+        order = rules.reordered(ground, order)
+    scores = order.scored(ground.ask.k)
     lowest = min(scores.values(), default=0.0)
     slots = [
         Slot(item_id=item, position=place, score=scores.get(item, lowest - place))
@@ -126,12 +143,8 @@ def _to_k(ground: Ground, items: list[str]) -> list[str]:
 
 
 def _ask(served: ServedAnswer) -> Ask:
-    return Ask(
-        visitor_id=served.visitor_id,
-        surface=served.surface,
-        now_ms=served.served_at_ms,
-        k=len(served.slots),
-        exclude=frozenset(served.context.exclude_item_ids),
+    return question(
+        served.visitor_id, served.surface, served.served_at_ms, len(served.slots), served.context
     )
 
 

@@ -42,8 +42,16 @@ class Engine:
         return self.champion, "champion"
 
     def live_weights(self, version: LoadedVersion, surface: str) -> RankerWeights:
-        """The newest good weights of the surface, else those the version shipped with."""
-        return self.live.get(surface) or _shipped(version, surface)
+        """The newest good weights of the surface, else those the version shipped with, else home's.
+
+        A surface that no weights are learned for is ranked by what is learned on `home`.
+        """
+        return (
+            self.live.get(surface)
+            or version.ranker.get(surface)
+            or self.live.get(DEFAULT_SURFACE)
+            or _shipped(version)
+        )
 
     def control_weights(self, version: LoadedVersion, surface: str) -> RankerWeights:
         """The weights frozen at the end of the burn-in; until then the live ones."""
@@ -70,6 +78,6 @@ def refusal(weights: Weights) -> str | None:
     return bounded(ranker_weights(weights), _PROBE)
 
 
-def _shipped(version: LoadedVersion, surface: str) -> RankerWeights:
+def _shipped(version: LoadedVersion) -> RankerWeights:
     ranker = version.ranker
-    return ranker.get(surface) or ranker.get(DEFAULT_SURFACE) or next(iter(ranker.values()))
+    return ranker.get(DEFAULT_SURFACE) or next(iter(ranker.values()))

@@ -47,6 +47,7 @@ class ShadowLoop:
         self._live = live
         self._outbox = outbox
         self._metrics = metrics
+        self._task = settings.task
         self._topic = topic_name(settings, topics.PREDICTIONS)
         self._decode = Decoder(ServedAnswer | Watermark)
         self._consumer: Consumer = consumer(settings, group_name(settings, "shadow"))
@@ -107,7 +108,7 @@ class ShadowLoop:
         return outgoing + self._derive(served)
 
     def _record(self, message: Message) -> ServedAnswer | Watermark | None:
-        """A served answer or a watermark; None for derived answers and what does not decode."""
+        """A served answer of this task or a watermark; None for all else."""
         value = message.value()
         if value is not None and _DERIVED in value:
             return None
@@ -116,9 +117,10 @@ class ShadowLoop:
         except InvalidEvent as error:
             self._metrics.refused(error.reason)
             return None
-        if isinstance(record, ServedAnswer) and record.arm not in SERVED_ARMS:
-            return None
-        return record
+        if isinstance(record, Watermark):
+            return record
+        is_ours = record.task == self._task and record.arm in SERVED_ARMS
+        return record if is_ours else None
 
     def _derive(self, placed: list[tuple[ServedAnswer, int]]) -> list[Outgoing]:
         """The derived answers, each in the partition of the served one."""

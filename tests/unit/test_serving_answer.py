@@ -214,7 +214,10 @@ def test_live_weights_rank_and_are_named(champion: LoadedVersion) -> None:
     assert given.weights_version == "w1"
     assert given.slots[-1].score <= given.slots[0].score
     assert "a" not in _items(given)
+    shipped = replace(champion, ranker=champion.ranker | {"discover": champion.ranker["home"]})
+    engine = replace(engine, champion=shipped)
     assert _one(_state(), engine, _ask(surface="discover")).weights_version == "first"
+    assert _one(_state(), engine, _ask(surface="elsewhere")).weights_version == "w1"
 
 
 def test_weights_of_another_schema_or_out_of_bounds_are_refused() -> None:
