@@ -39,6 +39,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     duplicate_window_ms: int = DAY_MS
     future_tolerance_ms: int = 5 * 60_000
     streams_memory_mb: int = 800
+    # serving: versions
+    versions_memory_mb: int = 1_024
     # intake
     late_horizon_ms: int = 0
     currency: str = ""

@@ -136,13 +136,15 @@ class ShopState:
         columns = self._columns.pop(id(vocabulary), (vocabulary, np.zeros(0, np.int64)))[1]
         fresh = self.catalogue.item_ids[len(columns) :]
         if fresh:
-            column_of, unknown = vocabulary.index, len(vocabulary)
-            more = np.array([column_of.get(item, unknown) for item in fresh], np.int64)
-            columns = np.concatenate([columns, more])
+            columns = np.concatenate([columns, columns_of(fresh, vocabulary)])
+        self.know_columns(vocabulary, columns)
+        return columns
+
+    def know_columns(self, vocabulary: SequenceVocabulary, columns: Rows) -> None:
+        """Takes in columns of the first catalogue items, found beforehand by `columns_of`."""
         while len(self._columns) >= KEPT_VOCABULARIES:
             del self._columns[next(iter(self._columns))]
         self._columns[id(vocabulary)] = vocabulary, columns
-        return columns
 
     def cooccurrence_scores(self, rows: Rows, weights: NDArray[np.float32]) -> NDArray[np.float32]:
         """Weighted similarity of every catalogue item to these rows, shape (len(catalogue),)."""
@@ -253,3 +255,13 @@ class ShopState:
         inside = slots >= 0
         weights = visitor.gram_weights[inside]
         self.cooccurrence.replace(slots[inside], np.zeros_like(weights), weights)
+
+
+def columns_of(item_ids: Sequence[str], vocabulary: SequenceVocabulary) -> Rows:
+    """Column of each item in a vocabulary, len(vocabulary) for those that it does not know.
+
+    >>> columns_of(["b", "new", "a"], SequenceVocabulary(["a", "b"])).tolist()
+    [1, 2, 0]
+    """
+    column_of, unknown = vocabulary.index, len(vocabulary)
+    return np.fromiter((column_of.get(item, unknown) for item in item_ids), np.int64, len(item_ids))

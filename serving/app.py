@@ -18,6 +18,7 @@ from schemas.codec import encode
 from schemas.models import ModelLog
 from serving.guard import Guard
 from serving.intake import EventIntake
+from serving.library import Library
 from serving.metrics import Metrics
 from serving.outbox import Outbox, Outgoing
 from serving.progress import Reporter
@@ -25,7 +26,7 @@ from serving.requests import Desk, RequestLoop
 from serving.shadow import PROCESS, ShadowLoop
 from serving.snapshot import SnapshotFile
 from serving.state import Live
-from serving.versions import REPLICA_ROLES, SHADOW_ROLES, Library, Versions
+from serving.versions import REPLICA_ROLES, SHADOW_ROLES, Versions
 from serving.web import Front, app
 
 log = logging.getLogger(__name__)
@@ -43,11 +44,11 @@ class Parts:
         self.guard = guard
         self.metrics = Metrics()
         self.outbox = Outbox(settings)
-        self.versions = Versions(
-            Library(settings), roles, process, self._announce, self.report, guard
-        )
+        library = Library(settings)
+        self.versions = Versions(library, roles, process, self._announce, self.report, guard)
         snapshots = SnapshotFile(home_of(settings) / "serving" / f"{process}.snapshot")
         self.live = Live(settings, self.versions, snapshots, eager=eager)
+        library.prepare = self.live.prepare
         self.reporter = Reporter(settings, process, self.live, self.outbox)
 
     def report(self) -> None:

@@ -12,9 +12,10 @@ from collections.abc import Callable
 from confluent_kafka import Message
 
 from adapters.kafka import Follower
+from core.sequence import SequenceVocabulary
 from core.settings import Settings
 from core.shop_people import meet, person_of
-from core.shop_state import ShopState
+from core.shop_state import ShopState, columns_of
 from schemas import topics
 from schemas.codec import Decoder
 from schemas.errors import InvalidEvent
@@ -125,6 +126,15 @@ class Live:
         """
         for event in self.merge.take(until_ms):
             self._apply(event)
+
+    def prepare(self, vocabulary: SequenceVocabulary) -> None:
+        """Looks up the catalogue's columns in a vocabulary before a version with it answers.
+
+        Without the lock, but for items that came meanwhile: the catalogue only grows.
+        """
+        columns = columns_of(self.state.catalogue.item_ids, vocabulary)
+        with self.lock:
+            self.state.know_columns(vocabulary, columns)
 
     def save(self) -> None:
         """Writes a snapshot, unless events wait or barriers differ: then the last one stands."""

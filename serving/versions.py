@@ -1,82 +1,32 @@
 """Obeys the topics `models` and `weights`: loads, verifies, warms up, swaps; or refuses, with why.
 
 Loading runs in its own thread, so answers go on; the swap is one assignment of an immutable
-`Engine`. Which version should be live is decided elsewhere.
+`Engine`. The champion goes first: it waits for no other role, and takes their room where memory is
+short. Which version should be live is decided elsewhere.
 """
 
 import logging
 import threading
-import time
-from collections import OrderedDict
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
-from adapters.artefacts import ArtefactStore
 from adapters.clock import wall_ms
-from adapters.home import artefacts_url, home_of
-from adapters.onnx import LoadedVersion, load_version
-from adapters.signing import load_verify_key
-from core.features import feature_schema_hash
-from core.model_version import MANIFEST, sha256
-from core.settings import Settings
-from core.weight_bounds import bounded
+from adapters.onnx import LoadedVersion
+from core.version_memory import Claim
 from schemas.errors import RejectedModel, Unavailable
 from schemas.ids import derived_id
 from schemas.models import ModelLog, ModelPointer, Weights
 from serving.engine import Engine, refusal
 from serving.guard import Guard
+from serving.library import Library
 
-KEPT_LOADED = 4
 RETRY_S = 0.5
-WARM_UP_BATCHES = (1, 10)
 REPLICA_ROLES = ("champion", "canary")
 SHADOW_ROLES = ("champion", "challenger", "control")
 
 log = logging.getLogger(__name__)
-
-
-class Library:
-    """Loaded versions, the most recently used kept; each is verified whenever it is loaded."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._store = ArtefactStore(artefacts_url(settings))
-        self._loaded: OrderedDict[str, LoadedVersion] = OrderedDict()
-
-    def ready(self, name: str, manifest_sha256: str) -> LoadedVersion:
-        """The version, verified and warmed up.
-
-        Args:
-            name: the version.
-            manifest_sha256: what the pointer says of its manifest; empty when it says nothing.
-
-        Raises:
-            RejectedModel: the artefact must not be served.
-            Unavailable: the artefacts or the key cannot be read now.
-        """
-        version = self._loaded.get(name) or self._load(name, manifest_sha256)
-        self._loaded[name] = version
-        self._loaded.move_to_end(name)
-        while len(self._loaded) > KEPT_LOADED:
-            self._loaded.popitem(last=False)
-        return version
-
-    def _load(self, name: str, manifest_sha256: str) -> LoadedVersion:
-        started = time.perf_counter()
-        task = self._settings.task
-        manifest = self._store.get(task, name, MANIFEST)
-        if manifest_sha256 and sha256(manifest) != manifest_sha256:
-            raise RejectedModel("digest_mismatch", f"{name}: the manifest is not the announced one")
-        key = load_verify_key(home_of(self._settings))
-        version = load_version(self._store, task, name, key, feature_schema_hash())
-        for surface, weights in version.ranker.items():
-            reason = bounded(weights)
-            if reason is not None:
-                raise RejectedModel("malformed_file", f"{name}: ranker of {surface}: {reason}")
-        for size in WARM_UP_BATCHES:
-            version.score([[]] * size)
-        log.info("loaded version %s in %.0f ms", name, (time.perf_counter() - started) * 1e3)
-        return version
 
 
 class Versions:
@@ -102,9 +52,10 @@ class Versions:
     ) -> None:
         self.engine = Engine()
         self.swaps = 0
-        self.refusals = 0
+        self.refused: Counter[str] = Counter()
         self._library = library
         self._roles = tuple(roles)
+        self._others = [role for role in roles if role != "champion"]
         self._process = process
         self._announce = announce
         self._changed = changed
@@ -127,7 +78,7 @@ class Versions:
         """Takes in ranker weights; bad ones are passed over and the last good ones stay."""
         reason = refusal(weights)
         if reason is not None:
-            self.refusals += 1
+            self.refused["weights"] += 1
             log.warning("kept the former weights of %s: %s", weights.surface, reason)
             return
         with self._swap:
@@ -174,46 +125,75 @@ class Versions:
                 self._wanted = (pointer, live)
 
     def _obey(self, pointer: ModelPointer, live: bool) -> None:
-        """Loads what the pointer names, swaps once, and answers on `model_log`."""
-        former = self.engine
-        held = {role: self._version(role, pointer, former) for role in self._roles}
-        with self._swap:
-            self.engine = replace(
-                self.engine,
-                pointer=pointer,
-                champion=held.get("champion"),
-                challenger=held.get("challenger"),
-                control=held.get("control"),
-                canary=held.get("canary"),
-            )
-        champion = self.engine.champion
-        if champion is not None and champion is not former.champion:
+        """Loads what the pointer names, swaps, and answers on `model_log`."""
+        former = self.engine.champion
+        champion = self._champion(pointer)
+        at_hand = {role: self._at_hand(role, pointer) for role in self._others}
+        self._put(pointer, champion=champion, **at_hand)
+        if champion is not None and champion is not former:
             self.swaps += 1
             took_ms = wall_ms() - pointer.announced_wall_ms if live else None
             self._say("swapped", champion.version, pointer, took_ms=took_ms)
+            self._changed()
+        # Kept for a rollback: of what has no role, it is the last to go.
+        self._library.loaded(former.version if former is not None else None)
+        self._put(pointer, **{role: self._other(role, pointer) for role in self._others})
         with self._wake:
             if self._wanted is None:
                 self._settled.set()
         self._changed()
 
-    def _version(self, role: str, pointer: ModelPointer, former: Engine) -> LoadedVersion | None:
-        """The version the pointer names for a role; the one in use when that must be refused."""
-        name: str | None = getattr(pointer, role)
-        in_use: LoadedVersion | None = getattr(former, role)
-        if name is None:
-            return None
-        if in_use is not None and in_use.version == name:
-            return in_use
-        try:
-            return self._library.ready(name, pointer.manifest_sha256.get(name, ""))
-        except RejectedModel as error:
-            self._refuse(name, error, pointer)
-            return in_use
+    def _put(self, pointer: ModelPointer, **held: Any) -> None:
+        """The swap: one assignment."""
+        with self._swap:
+            self.engine = replace(self.engine, pointer=pointer, **held)
 
-    def _refuse(self, name: str, error: RejectedModel, pointer: ModelPointer) -> None:
-        log.error("refused version %s: %s: %s", name, error.reason, error)
-        self.refusals += 1
-        self._say("refused", name, pointer, reason=f"{error.reason}: {error}")
+    def _champion(self, pointer: ModelPointer) -> LoadedVersion | None:
+        """The champion that the pointer names; the one in use when that must be refused."""
+        in_use, name = self.engine.champion, pointer.champion
+        if name is None or (in_use is not None and in_use.version == name):
+            return None if name is None else in_use
+        claims = dict.fromkeys(self._in_use(self._others), Claim.GIVES_WAY)
+        claims |= dict.fromkeys(self._in_use(["champion"]), Claim.STAYS)
+        return self._ready(name, pointer, claims) or in_use
+
+    def _other(self, role: str, pointer: ModelPointer) -> LoadedVersion | None:
+        """The version that the pointer names for a role beside the champion's, or none."""
+        known, name = self._at_hand(role, pointer), getattr(pointer, role)
+        if known is not None or name is None:
+            return known
+        claims = dict.fromkeys(self._in_use(self._roles), Claim.STAYS)
+        return self._ready(name, pointer, claims)
+
+    def _at_hand(self, role: str, pointer: ModelPointer) -> LoadedVersion | None:
+        """What the pointer names for a role, if it needs no loading."""
+        return self._library.loaded(getattr(pointer, role))
+
+    def _in_use(self, roles: Sequence[str]) -> list[str]:
+        held = [getattr(self.engine, role) for role in roles]
+        return [version.version for version in held if version is not None]
+
+    def _ready(
+        self, name: str, pointer: ModelPointer, claims: dict[str, Claim]
+    ) -> LoadedVersion | None:
+        digest = pointer.manifest_sha256.get(name, "")
+        try:
+            return self._library.ready(name, digest, claims, self._give_way)
+        except RejectedModel as error:
+            log.error("refused version %s: %s: %s", name, error.reason, error)
+            self.refused[error.reason] += 1
+            self._say("refused", name, pointer, reason=f"{error.reason}: {error}")
+            return None
+
+    def _give_way(self, names: list[str]) -> None:
+        """Takes versions out of the roles beside the champion's, before they are let go."""
+        with self._swap:
+            gone: dict[str, Any] = {
+                role: None
+                for role in self._others
+                if (held := getattr(self.engine, role)) is not None and held.version in names
+            }
+            self.engine = replace(self.engine, **gone)
 
     def _say(
         self,
