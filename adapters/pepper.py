@@ -1,8 +1,8 @@
 """The pepper file: read once at start, refused when other accounts may read it."""
 
-import stat
 from pathlib import Path
 
+from adapters.private_file import read_private
 from core.pseudonyms import Pepper, parse_pepper
 from core.settings import Settings
 from schemas.errors import BadSettings
@@ -18,13 +18,7 @@ def load_pepper(settings: Settings) -> Pepper | None:
         return None
     path = Path(settings.pepper_file)
     try:
-        mode = path.stat().st_mode
-        if mode & (stat.S_IRWXG | stat.S_IRWXO):
-            raise BadSettings(
-                f"SHOPLOOP_PEPPER_FILE={path}: others than its owner may read it "
-                f"(mode {stat.S_IMODE(mode):o}): chmod 600"
-            )
-        text = path.read_text()
-    except (OSError, UnicodeDecodeError) as error:
+        text = read_private(path, "SHOPLOOP_PEPPER_FILE").decode()
+    except UnicodeDecodeError as error:
         raise BadSettings(f"SHOPLOOP_PEPPER_FILE={path}: cannot be read") from error
     return parse_pepper(text)

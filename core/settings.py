@@ -11,6 +11,10 @@ import msgspec
 from schemas.errors import BadSettings
 
 PREFIX = "SHOPLOOP_"
+HIDDEN = "***"
+_SECRET = frozenset({"alert_webhook_secret", "alert_smtp_password"})
+_ADDRESSES = frozenset({"clickhouse", "alert_webhook", "alert_smtp", "artefacts"})
+"""These may carry a password before the @, or a token after the ?."""
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
 
@@ -93,6 +97,37 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     tasks: str = ""
     wandb: str = ""
     signing_key: str = ""
+    # serving: access
+    api_keys: str = ""
+    jwt_issuer: str = ""
+    jwt_audience: str = ""
+    jwt_jwks: str = ""
+    jwt_rate: float = 0.0
+    http_tls_cert: str = ""
+    http_tls_key: str = ""
+    http_tls_client_ca: str = ""
+    # credentials
+    kafka_security: typing.Literal["plaintext", "tls", "sasl_plaintext", "sasl_tls"] = "plaintext"
+    kafka_sasl_mechanism: typing.Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = (
+        "SCRAM-SHA-512"
+    )
+    kafka_username: str = ""
+    kafka_password_file: str = ""
+    kafka_ca: str = ""
+    kafka_cert: str = ""
+    kafka_key: str = ""
+    clickhouse_user: str = ""
+    clickhouse_password_file: str = ""
+
+    def __repr__(self) -> str:
+        """The settings that differ from their defaults, without what is secret in them."""
+        standard = Settings()
+        shown = (
+            f"{name}={_shown(name, value)!r}"
+            for name in self.__struct_fields__
+            if (value := getattr(self, name)) != getattr(standard, name)
+        )
+        return f"Settings({', '.join(shown)})"
 
     @property
     def surface_names(self) -> tuple[str, ...]:
@@ -123,6 +158,23 @@ def parse(environ: Mapping[str, str]) -> Settings:
             raise BadSettings(f"{variable} is not a setting of shoploop")
         values[name] = _value(variable, text, types[name])
     return Settings(**values)  # type: ignore[arg-type]
+
+
+def _shown(name: str, value: object) -> object:
+    """A value as a log may hold it.
+
+    >>> _shown("clickhouse", "https://shop:secret@ch.example:8443/shoploop")
+    'https://***@ch.example:8443/shoploop'
+    """
+    if name in _SECRET:
+        return HIDDEN
+    if name not in _ADDRESSES or not isinstance(value, str):
+        return value
+    address, question, _ = value.partition("?")
+    scheme, slashes, rest = address.partition("://")
+    if "@" in rest:
+        address = f"{scheme}{slashes}{HIDDEN}@{rest.rpartition('@')[2]}"
+    return address + (question + HIDDEN if question else "")
 
 
 def _value(variable: str, text: str, kind: type) -> object:

@@ -3,6 +3,7 @@
 FeedbackError
 ├── InvalidEvent     the data's fault      → dead letter, count, continue
 ├── RejectedModel    the artefact's fault  → keep the champion, say why, continue
+├── Denied           the caller's fault    → answer with its status, count, continue
 ├── Unavailable      the world's fault     → retry with backoff to a deadline, then exit 1
 │   ├── Overloaded        too much is asked     → ask again after `retry_after_s`
 │   └── DeadlineExceeded  it came too late      → do without, or ask again
@@ -10,6 +11,8 @@ FeedbackError
 
 Anything else that is raised is a bug and crashes the process.
 """
+
+from collections.abc import Sequence
 
 
 class FeedbackError(Exception):
@@ -30,6 +33,18 @@ class RejectedModel(FeedbackError):
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
         self.reason = reason
+
+
+class Denied(FeedbackError):
+    """A caller may not ask this; `reason` is a short stable word, `headers` go with the answer."""
+
+    def __init__(
+        self, status: int, reason: str, message: str, headers: Sequence[tuple[str, str]] = ()
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.reason = reason
+        self.headers = tuple(headers)
 
 
 class Unavailable(FeedbackError):

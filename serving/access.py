@@ -1,0 +1,68 @@
+"""Who may call the HTTP face: the check of this process, as its handlers use it.
+
+It is made in `adapters/access_check.py`, since health servers of other processes have it too.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from litestar.connection import ASGIConnection
+from litestar.handlers import BaseRouteHandler
+
+from adapters.access_check import AccessCheck, Caller, Headers, access_check_of
+from adapters.jwks_fetch import is_loopback
+from adapters.tls import TlsFiles, tls_of
+from core.settings import Settings
+
+__all__ = ["Access", "Caller"]
+CALLER = "caller"
+
+log = logging.getLogger(__name__)
+Guard = Callable[[ASGIConnection[Any, Any, Any, Any], BaseRouteHandler], None]
+
+
+class Access:
+    """The check, and the TLS files of the server, of one process."""
+
+    def __init__(self, check: AccessCheck, tls: TlsFiles | None = None) -> None:
+        self._check = check
+        self.tls = tls
+
+    @classmethod
+    def of(cls, settings: Settings) -> Access:
+        """What the settings ask for.
+
+        Raises:
+            BadSettings: nobody could pass, or a file cannot be used; the text says what to do.
+        """
+        tls = tls_of(settings)
+        check = access_check_of(settings, is_required=bool(settings.http_port))
+        if tls is None and settings.http_port and not is_loopback(settings.http_host):
+            log.warning(
+                "HTTP without TLS off loopback: keys travel as they are to whatever ends it"
+            )
+        return cls(check, tls)
+
+    def check(self, headers: Headers, scope: str, cost: int = 1) -> Caller:
+        """Whose request this is; raises Denied as `AccessCheck.check`."""
+        return self._check.check(headers, scope, cost)
+
+    def charge(self, caller: Caller, cost: int) -> Caller:
+        """Counts further requests of a batch; raises Denied (429) beyond the caller's rate."""
+        return self._check.charge(caller, cost)
+
+    def needs(self, scope: str, cost: int = 1) -> Guard:
+        """A guard of Litestar's: the caller is then in the request's state as `caller`."""
+
+        def guard(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
+            scope_headers: Headers = connection.scope["headers"]
+            connection.state[CALLER] = self._check.check(scope_headers, scope, cost)
+
+        return guard
+
+    def close(self) -> None:
+        """Ends what fetches an issuer's keys."""
+        self._check.close()
