@@ -87,6 +87,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     caller_share: float = 0.5
     spool_mb: int = 512
     spool_fsync: bool = False
+    # search and texts
+    served_tasks: str = ""
+    search_budget_ms: int = 40
+    log_texts: bool = False
     # training
     seed: int = 7
     threads: int = 1
@@ -133,6 +137,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def surface_names(self) -> tuple[str, ...]:
         """The surfaces that are measured and learned, in order."""
         return tuple(part for part in self.surfaces.split(",") if part)
+
+    @property
+    def served_task_names(self) -> tuple[str, ...]:
+        """The text tasks this replica serves, in order; none named: every one with a pointer."""
+        return tuple(part.strip() for part in self.served_tasks.split(",") if part.strip())
 
     @property
     def learned_ages(self) -> frozenset[str]:

@@ -132,7 +132,8 @@ class Context(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What an answer was computed from: newest 50 history items (newest last) and the filters.
 
     `history_given` says that the request brought the history; `item_id` is the item that similar
-    ones were asked for; `rules` names the shop's rules in force.
+    ones were asked for; `rules` names the shop's rules in force; `corrected_query` is what was
+    searched for in place of words that no item has.
     """
 
     history: list[str] = []
@@ -145,6 +146,7 @@ class Context(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     diversity: float = 0.0
     item_id: str = ""
     rules: str = ""
+    corrected_query: str = ""
 
 
 class Prediction(
