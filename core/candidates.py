@@ -175,7 +175,9 @@ def visitor_of(state: ShopState, ask: Ask) -> VisitorHistory:
 
 def allowed_rows(state: ShopState, ask: Ask, visitor: VisitorHistory) -> NDArray[np.bool_]:
     """Which catalogue rows this request may be shown, shape (len(catalogue),)."""
-    listed = state.catalogue.listed[: len(state.catalogue)]
+    catalogue, filters = state.catalogue, ask.filters
+    sold_out_too = filters is not None and not filters.in_stock_only
+    listed = (catalogue.available if sold_out_too else catalogue.listed)[: len(catalogue)]
     only = _only(state, ask, visitor)
     if only is None:
         allowed = listed.copy()
