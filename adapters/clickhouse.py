@@ -1,6 +1,7 @@
 """ClickHouse over HTTP: queries and inserts with one deadline each, and its errors as ours.
 
-The DSN is `http://[user[:password]@]host:port/database`. Knows no table: those are in
+The DSN is `http://[user[:password]@]host:port/database`; `dsn_of` puts in the user and the
+password that are settings of their own. Knows no table: those are in
 `adapters/tables.py`. Statements run in the DSN's database, which need not exist yet.
 """
 
@@ -9,12 +10,15 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 import clickhouse_connect
 from clickhouse_connect.driver.exceptions import Error, InternalError, OperationalError
 
+from adapters.private_file import read_secret
+from core.settings import Settings
 from schemas.errors import BadSettings, Unavailable
 
 DEADLINE_S = 30.0
@@ -96,6 +100,28 @@ class ClickHouse:
 
     def _retried(self, call: Callable[[], _T]) -> _T:
         return _until_deadline(call, self.deadline_s, self.address)
+
+
+def dsn_of(settings: Settings) -> str:
+    """The DSN with the user and the password that the settings name apart from it.
+
+    Raises:
+        BadSettings: the password's file cannot be used.
+
+    >>> dsn_of(Settings(clickhouse="https://ch.example/shop", clickhouse_user="me@home"))
+    'https://me%40home@ch.example/shop'
+    """
+    user, file = settings.clickhouse_user, settings.clickhouse_password_file
+    if not user and not file:
+        return settings.clickhouse
+    scheme, slashes, rest = settings.clickhouse.partition("://")
+    before, at, place = rest.rpartition("@")
+    given, colon, password = before.partition(":") if at else ("", "", "")
+    if file:
+        secret = read_secret(Path(file).expanduser(), "SHOPLOOP_CLICKHOUSE_PASSWORD_FILE")
+        colon, password = ":", quote(secret, safe="")
+    name = quote(user, safe="") if user else given or "default"
+    return f"{scheme}{slashes}{name}{colon}{password}@{place}"
 
 
 def connect(dsn: str, *, deadline_s: float = DEADLINE_S) -> ClickHouse:

@@ -1,18 +1,28 @@
-"""`/healthz` and `/metrics` of a process, served by a thread of the standard library's server."""
+"""`/healthz` and `/metrics` of a process, served by a thread of the standard library's server.
+
+Who may read the metrics is said by `adapters/access_check.py`; `/healthz` is open.
+"""
 
 import json
 import threading
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import ClassVar
 
-from schemas.errors import Unavailable
+from adapters.access_check import AccessCheck, access_check_of
+from adapters.tls import tls_of
+from core.settings import Settings
+from schemas.errors import Denied, Unavailable
+
+_IDLE_S = 30
 
 
 class Health:
     """A running health server; `port` is the one it got."""
 
-    def __init__(self, server: ThreadingHTTPServer) -> None:
+    def __init__(self, server: ThreadingHTTPServer, access: AccessCheck) -> None:
         self._server = server
+        self._access = access
         self.port = int(server.server_address[1])
         self._thread = threading.Thread(
             target=server.serve_forever, kwargs={"poll_interval": 0.1}, name="health", daemon=True
@@ -23,46 +33,92 @@ class Health:
         """Stops answering."""
         self._server.shutdown()
         self._server.server_close()
+        self._access.close()
         self._thread.join(timeout=5)
 
 
+class _Server(ThreadingHTTPServer):
+    """Says nothing of clients that break off or speak no TLS."""
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A probe's trouble is no news."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    """One request; the process's own answers and check are attributes of a subclass."""
+
+    protocol_version = "HTTP/1.1"
+    timeout = _IDLE_S
+    access: ClassVar[AccessCheck]
+    ready: ClassVar[Callable[[], bool]]
+    metrics: ClassVar[Callable[[], str]]
+
+    def do_GET(self) -> None:
+        """Answers the two paths there are."""
+        if self.path == "/healthz":
+            well = type(self).ready()
+            body = json.dumps({"ready": well}).encode()
+            self._answer(200 if well else 503, "application/json", body)
+        elif self.path == "/metrics":
+            self._metrics()
+        else:
+            self._answer(404, "application/json", b'{"error": "not found"}')
+
+    def _metrics(self) -> None:
+        given = [
+            (name.lower().encode("latin-1"), value.encode("latin-1"))
+            for name, value in self.headers.items()
+        ]
+        try:
+            caller = self.access.check(given, "metrics")
+        except Denied as error:
+            body = json.dumps({"error": error.reason}).encode()
+            self._answer(error.status, "application/json", body, error.headers)
+            return
+        kind = "text/plain; version=0.0.4; charset=utf-8"
+        self._answer(200, kind, type(self).metrics().encode(), caller.headers)
+
+    def _answer(
+        self, status: int, kind: str, body: bytes, more: tuple[tuple[str, str], ...] = ()
+    ) -> None:
+        self.send_response(status)
+        for name, value in (("Content-Type", kind), ("Content-Length", str(len(body))), *more):
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Says nothing: requests of a probe are no news."""
+
+
 def start_health(
-    host: str, port: int, ready: Callable[[], bool], metrics: Callable[[], str]
+    settings: Settings, ready: Callable[[], bool], metrics: Callable[[], str]
 ) -> Health:
     """Serves `/healthz` (200 when ready, else 503) and `/metrics` (Prometheus text).
 
     Raises:
+        BadSettings: the keys file, the issuer or the TLS files cannot be used.
         Unavailable: the address cannot be bound.
     """
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_GET(self) -> None:
-            if self.path == "/healthz":
-                well = ready()
-                body = json.dumps({"ready": well}).encode()
-                self._answer(200 if well else 503, "application/json", body)
-            elif self.path == "/metrics":
-                kind = "text/plain; version=0.0.4; charset=utf-8"
-                self._answer(200, kind, metrics().encode())
-            else:
-                self._answer(404, "application/json", b'{"error": "not found"}')
-
-        def _answer(self, status: int, kind: str, body: bytes) -> None:
-            self.send_response(status)
-            self.send_header("Content-Type", kind)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, format: str, *args: object) -> None:
-            """Says nothing: requests of a probe are no news."""
-
+    tls = tls_of(settings)
+    access = access_check_of(settings)
+    own = {
+        "access": access,
+        "ready": staticmethod(ready),
+        "metrics": staticmethod(metrics),
+    }
+    place = (settings.http_host, settings.http_port)
     try:
-        return Health(ThreadingHTTPServer((host, port), Handler))
+        server = _Server(place, type("Handler", (_Handler,), own))
     except OSError as error:
-        raise Unavailable(f"cannot serve health on {host}:{port}: {error}") from error
+        access.close()
+        raise Unavailable(f"cannot serve health on {place[0]}:{place[1]}: {error}") from error
+    if tls is not None:
+        # Hands are shaken by the thread of the connection: a slow client holds up no other.
+        server.socket = tls.context().wrap_socket(
+            server.socket, server_side=True, do_handshake_on_connect=False
+        )
+    return Health(server, access)
 
 
 def counters_text(prefix: str, counters: dict[str, float]) -> str:

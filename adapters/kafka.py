@@ -19,6 +19,7 @@ from confluent_kafka import (
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
+from adapters.kafka_security import Refusals, client_options, listed_topics, refused_text
 from core.settings import Settings
 from schemas import topics
 from schemas.errors import BadSettings, Unavailable
@@ -56,7 +57,7 @@ def producer(
     """An idempotent producer that places keys where Java's and Faust's partitioner do."""
     options: dict[str, Any] = {
         **_COMMON,
-        "bootstrap.servers": settings.kafka,
+        **client_options(settings),
         "enable.idempotence": True,
         "acks": "all",
         "compression.type": "lz4",
@@ -84,7 +85,7 @@ def consumer(
     """
     options: dict[str, Any] = {
         **_COMMON,
-        "bootstrap.servers": settings.kafka,
+        **client_options(settings),
         "group.id": group if group is not None else settings.topic_prefix + "unused",
         "enable.auto.commit": False,
         "enable.auto.offset.store": False,
@@ -104,12 +105,13 @@ def ensure_topics(settings: Settings, wanted: Iterable[Topic] = topics.ALL) -> N
     """Creates the topics that are missing, with their partitions and retention.
 
     Raises:
-        BadSettings: a topic is there with another number of partitions.
+        BadSettings: a topic is there with another number of partitions, or the broker refuses us.
         Unavailable: the broker did not answer or refused a topic.
     """
-    admin = AdminClient({**_COMMON, "bootstrap.servers": settings.kafka})
+    refusals = Refusals()
+    admin = AdminClient({**_COMMON, **client_options(settings, refusals)})
     try:
-        there = admin.list_topics(timeout=ANSWER_WITHIN_S).topics
+        there = listed_topics(admin, refusals, ANSWER_WITHIN_S)
         missing = []
         for topic in wanted:
             found = there.get(topic_name(settings, topic))
@@ -124,6 +126,8 @@ def ensure_topics(settings: Settings, wanted: Iterable[Topic] = topics.ALL) -> N
         ).items():
             _created(name, future)
     except KafkaException as error:
+        if refusals.refused:
+            raise BadSettings(refused_text(settings)) from error
         raise Unavailable(f"Kafka at {settings.kafka}: {error}") from error
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient
 
+from adapters.kafka_security import client_options
 from core.settings import Settings
 from schemas.errors import Unavailable
 
@@ -21,7 +22,7 @@ class TopicIds:
 
     def __init__(self, settings: Settings) -> None:
         self._kafka = settings.kafka
-        self._admin = AdminClient({"bootstrap.servers": settings.kafka, "log_level": 3})
+        self._admin = AdminClient({**client_options(settings), "log_level": 3})
 
     def __call__(self, names: Iterable[str]) -> dict[str, str]:
         """The id of each topic as 32 hexadecimal digits; topics that do not exist are left out.

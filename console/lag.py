@@ -9,6 +9,7 @@ from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicP
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
 
 from adapters.kafka import group_name
+from adapters.kafka_security import client_options
 from core.settings import Settings
 from schemas.errors import Unavailable
 
@@ -30,7 +31,7 @@ def group_lags(settings: Settings) -> list[Lag]:
     Raises:
         Unavailable: the broker does not answer.
     """
-    admin = AdminClient({"bootstrap.servers": settings.kafka, "log_level": 0})
+    admin = AdminClient({**client_options(settings), "log_level": 0})
     try:
         admin.list_topics(timeout=ANSWER_WITHIN_S)
         return [_lag(admin, group_name(settings, short)) for short in GROUPS]

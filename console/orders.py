@@ -35,14 +35,7 @@ def settings_here(arguments: argparse.Namespace) -> Settings:
     if arguments.home is not None:
         settings = msgspec.structs.replace(settings, home=str(arguments.home))
     state = read_state(home_of(settings))
-    if state is None:
-        return settings
-    return msgspec.structs.replace(
-        settings,
-        kafka=state.kafka,
-        clickhouse=state.clickhouse,
-        topic_prefix=state.topic_prefix,
-    )
+    return settings if state is None else state.reached_by(settings)
 
 
 def order_of(

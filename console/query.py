@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from adapters.clickhouse import connected
+from adapters.clickhouse import connected, dsn_of
 from console.reach import reach_clickhouse
 from console.saved import parameters, saved_queries, saved_query
 from core.settings import parse
@@ -51,7 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
         print(sql, end="")
         return 0
     values = parameters(sql, arguments.param)
-    dsn = parse(os.environ).clickhouse
+    dsn = dsn_of(parse(os.environ))
     reach_clickhouse(dsn)
     with connected(dsn, deadline_s=_ANSWERED_WITHIN_S) as client:
         columns, rows = client.query_table(sql, values)

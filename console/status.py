@@ -8,12 +8,11 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-import msgspec
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from adapters.clickhouse import connected
+from adapters.clickhouse import connected, dsn_of
 from adapters.home import home_of
 from adapters.kafka import Follower
 from console.alerts import line_of, newest_alerts
@@ -42,12 +41,7 @@ def run(arguments: argparse.Namespace) -> int:
     settings = parse(os.environ)
     state = read_state(arguments.home or home_of(settings))
     if state is not None:
-        settings = msgspec.structs.replace(
-            settings,
-            kafka=state.kafka,
-            clickhouse=state.clickhouse,
-            topic_prefix=state.topic_prefix,
-        )
+        settings = state.reached_by(settings)
     well = _show_processes(console, state)
     for show in (_show_kafka, _show_alerts, _show_metric_age):
         try:
@@ -136,7 +130,7 @@ def newest_metric_ms(settings: Settings) -> int | None:
         Unavailable: ClickHouse does not answer.
     """
     reach_clickhouse(settings.clickhouse)
-    with connected(settings.clickhouse, deadline_s=_ANSWER_WITHIN_S) as client:
+    with connected(dsn_of(settings), deadline_s=_ANSWER_WITHIN_S) as client:
         if client.query_rows("EXISTS TABLE metrics") != [(1,)]:
             return None
         found = client.query_rows("SELECT toInt64(max(window_end_ms)) FROM metrics")

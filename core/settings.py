@@ -149,6 +149,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return frozenset({"final", self.learning_age})
 
 
+PROOFS: tuple[str, ...] = tuple(
+    name for name in Settings.__struct_fields__ if name.startswith(("kafka_", "clickhouse_"))
+)
+"""By these a process proves itself to Kafka and ClickHouse; embedded ones ask for none."""
+
+
 def parse(environ: Mapping[str, str]) -> Settings:
     """Settings from the variables that begin with SHOPLOOP_; others are ignored.
 

@@ -10,7 +10,7 @@ import os
 import shutil
 import subprocess
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -44,6 +44,7 @@ class EmbeddedKafka:
         port: the clients' port on loopback.
         controller_port: the controller's port on loopback.
         refetch: replace jars that are not the locked ones instead of refusing to start.
+        extra: further properties of the broker, or other values of those it has.
     """
 
     def __init__(
@@ -53,11 +54,13 @@ class EmbeddedKafka:
         controller_port: int = CONTROLLER_PORT,
         *,
         refetch: bool = False,
+        extra: Mapping[str, str] | None = None,
     ) -> None:
         self.data_dir = data_dir
         self.port = port
         self.controller_port = controller_port
         self._refetch = refetch
+        self._extra = dict(extra or {})
         self._child: Child | None = None
 
     @property
@@ -126,6 +129,7 @@ class EmbeddedKafka:
         self.data_dir.mkdir(parents=True, exist_ok=True)
         path = self.data_dir / "server.properties"
         lines = properties(self.data_dir / "log", self.port, self.controller_port)
+        lines |= self._extra
         path.write_text("".join(f"{key}={value}\n" for key, value in lines.items()))
         return path
 

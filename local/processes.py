@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from adapters.kafka import ensure_topics
-from core.settings import PREFIX, Settings, parse
+from core.settings import PREFIX, PROOFS, Settings, parse
 from local.child import Spec, answers_ok, free_ports
 from local.clickhouse import EmbeddedClickHouse
 from local.kafka import EmbeddedKafka
@@ -103,7 +103,8 @@ def make_plan(
         "SHOPLOOP_ARTEFACTS": given.get("SHOPLOOP_ARTEFACTS") or (home / "artefacts").as_uri(),
         "SHOPLOOP_HOME": str(home),
     }
-    environ = {**given, **addresses}
+    proofs = {PREFIX + name.upper() for name in PROOFS}
+    environ = {name: value for name, value in given.items() if name not in proofs} | addresses
     chosen = _usual(parse(environ)) if names is None else tuple(names)
     return Plan(home, ports, environ, chosen, refetch)
 

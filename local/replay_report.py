@@ -14,7 +14,7 @@ from typing import Any
 from confluent_kafka import KafkaError, TopicPartition
 
 from adapters import kafka
-from adapters.clickhouse import ClickHouse, connected
+from adapters.clickhouse import ClickHouse, connected, dsn_of
 from adapters.tables import OF_TOPIC, SUNK
 from adapters.tables_progress import tables_of
 from core.settings import Settings
@@ -36,7 +36,7 @@ def make_report(replay: Replay, seconds: float) -> dict[str, Any]:
         Unavailable: the sink did not store everything in time.
     """
     readable = count_readable(replay.settings, SUNK)
-    with connected(replay.settings.clickhouse) as client:
+    with connected(dsn_of(replay.settings)) as client:
         accounting = wait_stored(client, replay.settings, readable)
         found = sources(client)
         dead = dead_letters(client)

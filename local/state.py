@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 import psutil
 
+from core.settings import PROOFS, Settings
 from schemas.errors import BadSettings
 
 _STOP_WITHIN_S = 15.0
@@ -43,6 +44,17 @@ class HomeState(msgspec.Struct, frozen=True, kw_only=True):
     artefacts: str
     topic_prefix: str
     processes: tuple[ProcessState, ...] = ()
+
+    def reached_by(self, settings: Settings) -> Settings:
+        """The settings with the addresses of this home; what runs there asks for no proofs."""
+        standard = Settings()
+        plain = {name: getattr(standard, name) for name in PROOFS}
+        addresses = {
+            "kafka": self.kafka,
+            "clickhouse": self.clickhouse,
+            "topic_prefix": self.topic_prefix,
+        }
+        return msgspec.structs.replace(settings, **plain, **addresses)
 
 
 def state_file(home: Path) -> Path:

@@ -113,9 +113,7 @@ def run_shadow(settings: Settings, guard: Guard) -> None:
     loop.recall()
     health = None
     if settings.http_port:
-        health = start_health(
-            settings.http_host, settings.http_port, lambda: parts.live.ready, parts.metrics_text
-        )
+        health = start_health(settings, lambda: parts.live.ready, parts.metrics_text)
     stop_with(guard.stop)
     threads = [
         guard.start("state", parts.follow),

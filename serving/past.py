@@ -10,7 +10,7 @@ from typing import Any
 
 from confluent_kafka import KafkaException, TopicPartition
 
-from adapters.clickhouse import ClickHouse, connected
+from adapters.clickhouse import ClickHouse, connected, dsn_of
 from adapters.kafka import ANSWER_WITHIN_S, Follower, consumer, topic_name
 from core.settings import Settings
 from core.shop_people import Person, meet
@@ -71,7 +71,7 @@ def state_from_clickhouse(settings: Settings, reach: Reach, state: ShopState) ->
     """
     _put_items(settings, state)
     count = 0
-    with connected(settings.clickhouse) as client:
+    with connected(dsn_of(settings)) as client:
         for at_ms, _, kind, item_ids, *person in _events(client, settings, reach):
             known = Person(*person)
             state.apply(known.visitor_id, kind, item_ids if meet(state, known) else [], at_ms)

@@ -60,9 +60,7 @@ class Worker:
         )
         health = None
         if self._settings.http_port:
-            health = start_health(
-                self._settings.http_host, self._settings.http_port, self._ready, self._metrics
-            )
+            health = start_health(self._settings, self._ready, self._metrics)
         collect_seldom()
         try:
             worker.execute_from_commandline()

@@ -215,8 +215,7 @@ def notify_until(settings: Settings, channels: Sequence[Channel], stop: threadin
     health = None
     if settings.http_port:
         health = start_health(
-            settings.http_host,
-            settings.http_port,
+            settings,
             lambda: feed.ready,
             lambda: counters_text("shoploop_notify", dict(teller.counts)),
         )

@@ -18,7 +18,7 @@ from typing import Any
 
 import msgspec
 
-from adapters.clickhouse import connected
+from adapters.clickhouse import connected, dsn_of
 from adapters.clock import wall_ms
 from adapters.health import counters_text, start_health
 from adapters.kafka import ensure_topics, producer, topic_name
@@ -231,7 +231,7 @@ def sink_until(settings: Settings, stopped: Callable[[], bool]) -> None:
     """Sink until `stopped()`; raises as `run`."""
     with ExitStack() as stack:
         ensure_topics(settings)
-        client = stack.enter_context(connected(settings.clickhouse, deadline_s=INSERT_WITHIN_S))
+        client = stack.enter_context(connected(dsn_of(settings), deadline_s=INSERT_WITHIN_S))
         migrate(client)
         store = Store(client)
         store.wait_quiet()
@@ -244,8 +244,7 @@ def sink_until(settings: Settings, stopped: Callable[[], bool]) -> None:
         stack.callback(heartbeat.close)
         if settings.http_port > 0:
             health = start_health(
-                settings.http_host,
-                settings.http_port,
+                settings,
                 lambda: sink.ready,
                 lambda: metrics_text(store),
             )

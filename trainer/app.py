@@ -77,9 +77,7 @@ class Trainer:
         stop_with(self.stop)
         health = None
         if self._settings.http_port:
-            health = start_health(
-                self._settings.http_host, self._settings.http_port, lambda: self._ready, self._text
-            )
+            health = start_health(self._settings, lambda: self._ready, self._text)
         outbox = Outbox(self._settings)
         reader = consumer(
             self._settings,

@@ -9,7 +9,7 @@ import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from adapters.artefacts import ArtefactStore
-from adapters.clickhouse import connected
+from adapters.clickhouse import connected, dsn_of
 from adapters.home import home_of
 from adapters.tables_progress import wait_sunk
 from core.model_version import sha256
@@ -89,7 +89,7 @@ class Bench:
         """The task with its query bounded, once the tables hold what the retrain counts on."""
         if task.data.source == "clickhouse" and retrain.offsets:
             settings = self.settings
-            with connected(settings.clickhouse) as client:
+            with connected(dsn_of(settings)) as client:
                 wait_sunk(client, retrain.offsets, settings.topic_prefix, within_s=SINK_DEADLINE_S)
         return until(task, retrain.data_until_ms)
 

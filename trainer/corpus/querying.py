@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
-from adapters.clickhouse import connected
+from adapters.clickhouse import connected, dsn_of
 from adapters.clock import wall_ms
 from core.settings import Settings
 from schemas.errors import BadSettings
@@ -28,7 +28,7 @@ def query_rows(data: DataSettings, settings: Settings) -> tuple[list[Row], dict[
     if not data.query.strip():
         raise BadSettings("data.source = 'clickhouse' needs data.query")
     until_ms = data.until_ms or wall_ms()
-    with connected(settings.clickhouse) as client:
+    with connected(dsn_of(settings)) as client:
         names, found = client.query_table(data.query, {"until": until_ms})
     rows = [
         {name: as_text(value) for name, value in zip(names, values, strict=True)}

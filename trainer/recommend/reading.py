@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from adapters.clickhouse import ClickHouse, connected
+from adapters.clickhouse import ClickHouse, connected, dsn_of
 from adapters.tables_migrate import migrate
 from adapters.tables_progress import wait_sunk
 from core.settings import Settings
@@ -80,7 +80,7 @@ def read_shop(settings: Settings, retrain: Retrain) -> ShopData:
     Raises:
         Unavailable: the sink did not pass the offsets in time, or ClickHouse did not answer.
     """
-    with connected(settings.clickhouse) as client:
+    with connected(dsn_of(settings)) as client:
         migrate(client)  # a sink that has not started yet has made no tables to wait by
         wait_sunk(client, retrain.offsets, settings.topic_prefix, within_s=SINK_DEADLINE_S)
         interactions = _interactions(client, retrain)

@@ -1,0 +1,103 @@
+"""The health server of any process: `/healthz` is open, `/metrics` wants a key, both over TLS."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from certificates import Authority
+
+from adapters.health import start_health
+from adapters.keys_file import keys_path, write_keys
+from adapters.tls import tls_of
+from core.access import KeyRing, issued
+from core.settings import Settings
+from schemas.errors import BadSettings
+
+
+def running(settings: Settings) -> Iterator[str]:
+    health = start_health(settings, lambda: True, lambda: "up 1\n")
+    scheme = "https" if settings.http_tls_cert else "http"
+    yield f"{scheme}://127.0.0.1:{health.port}"
+    health.stop()
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    return Authority(tmp_path)
+
+
+def test_loopback_without_keys_is_open(tmp_path: Path) -> None:
+    for url in running(Settings(home=str(tmp_path))):
+        assert httpx.get(f"{url}/metrics").text == "up 1\n"
+
+
+def test_elsewhere_metrics_want_a_key_with_the_scope(tmp_path: Path) -> None:
+    settings = Settings(home=str(tmp_path), http_host="0.0.0.0")
+    good, one = issued("watch", ("metrics",), b"1" * 5, b"1" * 25, bytes(16), now_ms=0)
+    other, two = issued("shop", ("events",), b"2" * 5, b"2" * 25, bytes(16), now_ms=0)
+    for url in running(settings):
+        assert httpx.get(f"{url}/metrics").status_code == 401
+        assert httpx.get(f"{url}/healthz").json() == {"ready": True}
+    write_keys(keys_path(settings), KeyRing(keys=(one, two)))
+    for url in running(settings):
+        refused = httpx.get(f"{url}/metrics")
+        assert (refused.status_code, refused.headers["www-authenticate"][:6]) == (401, "Bearer")
+        assert httpx.get(f"{url}/metrics", headers={"X-API-Key": other}).status_code == 403
+        assert httpx.get(f"{url}/metrics", headers={"X-API-Key": good}).text == "up 1\n"
+        assert httpx.get(f"{url}/healthz").status_code == 200
+
+
+def test_tls_of_a_health_server(tmp_path: Path, authority: Authority) -> None:
+    cert, key = authority.issue("server")
+    settings = Settings(home=str(tmp_path), http_tls_cert=str(cert), http_tls_key=str(key))
+    trusting = ssl.create_default_context(cafile=authority.ca)
+    for url in running(settings):
+        assert httpx.get(f"{url}/healthz", verify=trusting).status_code == 200
+        with pytest.raises(httpx.TransportError):
+            httpx.get(f"{url}/healthz")
+        old = ssl.create_default_context(cafile=authority.ca)
+        old.minimum_version = ssl.TLSVersion.TLSv1_2
+        assert httpx.get(f"{url}/healthz", verify=old).status_code == 200
+
+
+def test_a_client_shows_its_certificate_where_one_is_wanted(
+    tmp_path: Path, authority: Authority
+) -> None:
+    cert, key = authority.issue("server")
+    settings = Settings(
+        home=str(tmp_path),
+        http_tls_cert=str(cert),
+        http_tls_key=str(key),
+        http_tls_client_ca=str(authority.ca),
+    )
+    with_own = ssl.create_default_context(cafile=authority.ca)
+    with_own.load_cert_chain(*authority.issue("client"))
+    for url in running(settings):
+        assert httpx.get(f"{url}/healthz", verify=with_own).status_code == 200
+        with pytest.raises(httpx.TransportError):
+            httpx.get(f"{url}/healthz", verify=ssl.create_default_context(cafile=authority.ca))
+
+
+def test_tls_files_that_cannot_be_used_are_named(tmp_path: Path, authority: Authority) -> None:
+    cert, key = (str(path) for path in authority.issue("server"))
+    assert tls_of(Settings()) is None
+    context = tls_of(Settings(http_tls_cert=cert, http_tls_key=key))
+    assert context is not None
+    assert context.context().minimum_version == ssl.TLSVersion.TLSv1_2
+    _, other = authority.issue("other")
+    for settings in (
+        Settings(http_tls_cert=cert),
+        Settings(http_tls_client_ca=str(authority.ca)),
+        Settings(http_tls_cert=cert, http_tls_key=str(other)),
+        Settings(http_tls_cert=cert, http_tls_key=str(tmp_path / "none")),
+        Settings(http_tls_cert=cert, http_tls_key=key, http_tls_client_ca=str(other)),
+    ):
+        with pytest.raises(BadSettings, match="SHOPLOOP_HTTP_TLS"):
+            tls_of(settings)
+    Path(key).chmod(0o644)
+    with pytest.raises(BadSettings, match="chmod 600"):
+        tls_of(Settings(http_tls_cert=cert, http_tls_key=key))
