@@ -14,6 +14,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from core.gram_rows import GramRows
+
 WEIGHT_SCALE = 16.0
 _FIRST_CAPACITY = 512
 _IDF_STEPS_PER_OCTAVE = 4
@@ -37,28 +39,35 @@ def visitor_weights(counts: Floats, catalogue_size: int) -> Floats:
 
 
 class Cooccurrence:
-    """A dense symmetric block that doubles as items are admitted, up to `max_items`."""
+    """A dense symmetric block that doubles as items are admitted, up to `max_items`.
+
+    A full block gives the slot that was not touched for longest to the next item. A contribution
+    to a slot is there only when it was made after the slot's admission: `relations` counts what
+    was put in, `admitted` (by slot) says at which count the slot was given to its item.
+    """
 
     def __init__(self, max_items: int) -> None:
         self.max_items = max_items
         self.size = 0
+        self.relations = 0
         self.gram: Floats = np.zeros((0, 0), np.float32)
         self.squares: Floats = np.zeros(0, np.float32)  # the diagonal, side by side
+        self.admitted: Slots = np.zeros(0, np.int64)
+        self.touched: Slots = np.zeros(0, np.int64)
+        self.rows = GramRows(max_items)
 
-    def admit(self) -> int | None:
-        """The next free slot, or None when the block is full."""
-        if self.size >= self.max_items:
-            return None
-        if self.size == len(self.gram):
-            self._grow()
-        self.size += 1
-        return self.size - 1
-
-    def clear(self) -> None:
-        """Forgets every slot and every contribution."""
-        self.size = 0
-        self.gram = np.zeros((0, 0), np.float32)
-        self.squares = np.zeros(0, np.float32)
+    def admit(self) -> int:
+        """A slot without contributions: the next free one, or the one left alone for longest."""
+        if self.size < self.max_items:
+            if self.size == len(self.gram):
+                self._grow(self.size + 1)
+            slot = self.size
+            self.size += 1
+        else:
+            slot = int(self.touched.argmin())
+            self._empty(slot)
+        self.admitted[slot] = self.touched[slot] = self.relations
+        return slot
 
     def replace(self, slots: Slots, old: Floats, new: Floats) -> None:
         """Swaps one visitor's contribution: weights `old` become `new` on these distinct slots."""
@@ -67,6 +76,7 @@ class Cooccurrence:
         changed = np.flatnonzero(old != new)
         if not len(changed):
             return
+        self.rows.change(self.gram, slots)
         self.squares[slots] += new * new - old * old
         if 2 * len(changed) > len(slots):
             change = np.multiply.outer(new, new) - np.multiply.outer(old, old)
@@ -84,9 +94,40 @@ class Cooccurrence:
         gathered = self.gram.take(slots, axis=0)[:, : self.size]
         return np.asarray((weights * inverse[slots]) @ gathered * inverse, dtype=np.float32)
 
-    def _grow(self) -> None:
-        capacity = min(max(_FIRST_CAPACITY, 2 * len(self.gram)), self.max_items)
+    def restore(self, admitted: Slots, touched: Slots, relations: int) -> None:
+        """Begins with these slots, without contributions."""
+        if len(admitted):
+            self._grow(len(admitted))
+        self.size, self.relations = len(admitted), relations
+        self.admitted[: self.size] = admitted
+        self.touched[: self.size] = touched
+
+    def put_row(self, slot: int, row: Floats, relations: int) -> None:
+        """Puts back one row as it was saved at this count; the diagonal follows."""
+        since = self.admitted[: len(row)] > relations
+        self.gram[slot, : len(row)] = np.where(since, np.float32(0), row)
+        self.squares[slot] = self.gram[slot, slot]
+
+    def mend(self, slot: int) -> None:
+        """Takes a column that was emptied while its row was saved from that row."""
+        self.gram[:, slot] = self.gram[slot]
+
+    def _empty(self, slot: int) -> None:
+        """Takes every contribution out of a slot."""
+        self.rows.empty(self.gram, slot)
+        self.gram[slot] = 0.0
+        self.gram[:, slot] = 0.0
+        self.squares[slot] = 0.0
+
+    def _grow(self, least: int) -> None:
+        capacity = max(_FIRST_CAPACITY, 2 * len(self.gram))
+        while capacity < least:
+            capacity *= 2
+        capacity, size = min(capacity, self.max_items), self.size
         larger = np.zeros((capacity, capacity), np.float32)
-        larger[: self.size, : self.size] = self.gram[: self.size, : self.size]
+        larger[:size, :size] = self.gram[:size, :size]
         self.gram = larger
         self.squares = np.ascontiguousarray(larger.diagonal())
+        more = np.zeros(capacity - len(self.admitted), np.int64)
+        self.admitted = np.concatenate([self.admitted, more])
+        self.touched = np.concatenate([self.touched, more])

@@ -7,7 +7,7 @@ was sent back was wanted, and the judged basket keeps it too.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import MutableMapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ from core.popularity import DayPopularity
 from core.recent_baskets import RecentBaskets
 from core.relations import Relations
 from core.sequence import SequenceVocabulary
+from core.state_parts import parts_of, put_parts
 from core.visitor_history import VisitorHistory
 
 KIND_WEIGHT = {"purchase": 1.0, "add_to_cart": 0.5, "view_item": 0.1, "select_item": 0.1}
@@ -28,18 +29,35 @@ RELATED_ITEMS = 50
 """Only a visitor's newest items relate to each other: cheaper, and nearer to the next basket."""
 
 KEPT_VOCABULARIES = 4
-_EVICTED_SHARE = 8
+
+Visitors = MutableMapping[str, VisitorHistory]
+Owners = MutableMapping[str, str]
 
 
 class ShopState:
-    """Live state; one writer, and readers in the same thread."""
+    """Live state; one writer, and readers in the same thread.
 
-    def __init__(self, *, max_cooccurrence_items: int = 8192) -> None:
+    Args:
+        max_cooccurrence_items: how many items relate to each other at most.
+        visitors: where histories are kept; one that was changed is set again.
+        owners: where it is kept that an id is another name for that one.
+        history_ms: event time after which an untouched history is no longer known; 0 for never.
+    """
+
+    def __init__(
+        self,
+        *,
+        max_cooccurrence_items: int = 8192,
+        visitors: Visitors | None = None,
+        owners: Owners | None = None,
+        history_ms: int = 0,
+    ) -> None:
         self.seen_ms = 0
         self.catalogue = Catalogue()
         self.relations = Relations()
-        self.visitors: dict[str, VisitorHistory] = {}
-        self.owners: dict[str, str] = {}  # an id that is another name for that one
+        self.visitors: Visitors = {} if visitors is None else visitors
+        self.owners: Owners = {} if owners is None else owners
+        self.history_ms = history_ms
         self.popularity = DayPopularity(self.catalogue.capacity)
         self.recent = RecentBaskets()
         self.cooccurrence = Cooccurrence(max_cooccurrence_items)
@@ -54,11 +72,10 @@ class ShopState:
         if weight == 0.0 or not item_ids:
             return
         rows = self.catalogue.rows(list(dict.fromkeys(item_ids)))
-        self._make_room()
+        self.make_room()
         owner = self.owner(visitor_id)
-        visitor = self.visitors.get(owner)
-        if visitor is None:
-            visitor = self.visitors[owner] = VisitorHistory()
+        visitor = self._known(owner) or VisitorHistory()
+        self._weigh(visitor)
         is_purchase = kind == "purchase"
         earlier = visitor.add(rows, weight, is_purchase, at_ms)
         if is_purchase:
@@ -67,6 +84,7 @@ class ShopState:
             self.recent.add(owner, rows)
         self.popularity.add(rows, weight, at_ms)
         self._relate(visitor, rows)
+        self.visitors[owner] = visitor
 
     def put_item(
         self,
@@ -84,7 +102,7 @@ class ShopState:
         """Takes in what the shop says about an item; the newest call wins."""
         self.seen_ms = max(self.seen_ms, at_ms)
         row = self.catalogue.row(item_id)
-        self._make_room()
+        self.make_room()
         self.catalogue.put(row, title, price, available, category=category, stock=stock)
         self.relations.put(item_id, compatible_with=compatible_with, substitute_of=substitute_of)
 
@@ -97,11 +115,11 @@ class ShopState:
 
     def knows(self, visitor_id: str) -> bool:
         """Whether this visitor has interacted with anything."""
-        return self.owner(visitor_id) in self.visitors
+        return self.visitor(visitor_id) is not None
 
     def visitor(self, visitor_id: str) -> VisitorHistory | None:
         """The history that this id leads to."""
-        return self.visitors.get(self.owner(visitor_id))
+        return self._known(self.owner(visitor_id))
 
     def owner(self, visitor_id: str) -> str:
         """The id under which its history is kept: itself, unless it is linked to another."""
@@ -112,17 +130,19 @@ class ShopState:
 
     def join(self, source: str, goal: str) -> None:
         """Puts what is kept under one id into what is kept under another."""
-        history = self.visitors.pop(source, None)
+        history, kept = self._known(source), self._known(goal)
+        self.visitors.pop(source, None)
         if history is None:
             return
         self.recent.rename(source, goal)
-        kept = self.visitors.get(goal)
         if kept is None:
             self.visitors[goal] = history
             return
         self._withdraw(history)
+        self._weigh(kept)
         kept.take_in(history)
         self._relate(kept, np.zeros(0, np.int64))
+        self.visitors[goal] = kept
 
     def drop(self, visitor_id: str) -> None:
         """Forgets the history that this id leads to; the shop's counts stay."""
@@ -130,6 +150,22 @@ class ShopState:
         if history is not None:
             self._withdraw(history)
             self.recent.forget(self.owner(visitor_id))
+
+    def is_outdated(self, visitor: VisitorHistory) -> bool:
+        """Whether a history was left untouched for too long to be known.
+
+        What it had to say of which items go together stays, as its counts of popularity do.
+        """
+        return 0 < self.history_ms < self.seen_ms - visitor.newest_ms
+
+    def make_room(self) -> None:
+        """Gives every per-item array the catalogue's capacity."""
+        capacity = self.catalogue.capacity
+        if capacity > self.popularity.capacity:
+            self.popularity.grow(capacity)
+            extra = np.full(capacity - len(self.slot_of), -1, np.int64)
+            self.slot_of = np.concatenate([self.slot_of, extra])
+            self.row_of_slot = np.concatenate([self.row_of_slot, extra])
 
     def vocabulary_columns(self, vocabulary: SequenceVocabulary) -> Rows:
         """Column of each catalogue item, len(vocabulary) for those that it does not know."""
@@ -158,84 +194,53 @@ class ShopState:
 
     def to_bytes(self) -> bytes:
         """A snapshot from which `from_bytes` goes on with the very same answers."""
-        return pack(
-            {
-                "seen_ms": self.seen_ms,
-                "max_cooccurrence_items": self.cooccurrence.max_items,
-                "catalogue": self.catalogue.to_dict(),
-                "relations": self.relations.to_dict(),
-                "buckets": self.popularity.buckets,
-                "row_of_slot": self.row_of_slot[: self.cooccurrence.size],
-                "visitors": {name: v.to_dict() for name, v in self.visitors.items()},
-                "owners": self.owners,
-                "recent": self.recent.to_list(),
-            }
-        )
+        visitors = {name: v.to_dict() for name, v in self.visitors.items()}
+        return pack(parts_of(self) | {"visitors": visitors, "owners": dict(self.owners)})
 
     @classmethod
     def from_bytes(cls, packed: bytes) -> ShopState:
         """The state that was saved; co-occurrence is summed again from the histories."""
         saved = unpack(packed)
         state = cls(max_cooccurrence_items=saved["max_cooccurrence_items"])
-        state.seen_ms = saved["seen_ms"]
-        state.catalogue = Catalogue.from_dict(saved["catalogue"])
-        state.relations = Relations.from_dict(saved.get("relations", {}))
-        state._make_room()
-        state.popularity.buckets = saved["buckets"]
-        state.owners = saved.get("owners", {})
-        state.recent = RecentBaskets.from_list(saved.get("recent", []))
-        for row in saved["row_of_slot"].tolist():
-            state._admit(row)
+        put_parts(state, saved)
+        state.owners = saved["owners"]
         for name, history in saved["visitors"].items():
             visitor = state.visitors[name] = VisitorHistory.from_dict(history)
             state._contribute(visitor)
         return state
 
-    def _make_room(self) -> None:
-        capacity = self.catalogue.capacity
-        if capacity > self.popularity.capacity:
-            self.popularity.grow(capacity)
-            extra = np.full(capacity - len(self.slot_of), -1, np.int64)
-            self.slot_of = np.concatenate([self.slot_of, extra])
-            self.row_of_slot = np.concatenate([self.row_of_slot, extra])
+    def _known(self, owner: str) -> VisitorHistory | None:
+        """The history kept under this very id, unless it was left untouched for too long."""
+        visitor = self.visitors.get(owner)
+        if visitor is not None and self.is_outdated(visitor):
+            return None
+        return visitor
 
     def _relate(self, visitor: VisitorHistory, rows: Rows) -> None:
         """Brings the visitor's co-occurrence contribution up to date with their counts."""
+        block = self.cooccurrence
+        block.relations += 1
         for row in rows[self.slot_of[rows] < 0]:
-            if not self._admit(int(row)):
-                self._evict()
-                break
-        slots = self.slot_of[visitor.rows]
-        weights = self._gram_weights(visitor)
-        inside = slots >= 0
-        self.cooccurrence.replace(slots[inside], visitor.gram_weights[inside], weights[inside])
-        visitor.gram_weights = weights
+            self._admit(int(row))
+        touched = self.slot_of[rows]
+        block.touched[touched[touched >= 0]] = block.relations
+        slots, before = self._contribution(visitor)
+        visitor.gram_weights = self._gram_weights(visitor)
+        visitor.related = block.relations
+        block.replace(slots, before, self._contribution(visitor)[1])
 
-    def _admit(self, row: int) -> bool:
+    def _admit(self, row: int) -> None:
         slot = self.cooccurrence.admit()
-        if slot is None:
-            return False
+        former = int(self.row_of_slot[slot])
+        if former >= 0:
+            self.slot_of[former] = -1
         self.slot_of[row] = slot
         self.row_of_slot[slot] = row
-        return True
 
-    def _evict(self) -> None:
-        """Drops the eighth of items untouched for longest and rebuilds from the histories.
-
-        A full block thus costs one rebuild per `max_items / 8` new items; items left out keep
-        popularity, own-item and model scores, and come back with their next interaction.
-        """
-        last = self.catalogue.last_ms[: len(self.catalogue)]
-        kept = max(self.cooccurrence.max_items * (_EVICTED_SHARE - 1) // _EVICTED_SHARE, 1)
-        newest = np.argsort(-last, kind="stable")[:kept]
-        self.cooccurrence.clear()
-        self.slot_of[:] = -1
-        self.row_of_slot[:] = -1
-        for row in np.sort(newest):
-            self._admit(int(row))
-        for visitor in self.visitors.values():
+    def _weigh(self, visitor: VisitorHistory) -> None:
+        """Computes the weights of a history that comes from a shelf or a snapshot."""
+        if len(visitor.gram_weights) != len(visitor.rows):
             visitor.gram_weights = self._gram_weights(visitor)
-            self._contribute(visitor)
 
     def _gram_weights(self, visitor: VisitorHistory) -> NDArray[np.float32]:
         weights = visitor_weights(visitor.counts, self.cooccurrence.max_items)
@@ -244,17 +249,23 @@ class ShopState:
             weights[np.argsort(-visitor.last_ms, kind="stable")[RELATED_ITEMS:]] = 0.0
         return weights
 
-    def _withdraw(self, visitor: VisitorHistory) -> None:
+    def _contribution(self, visitor: VisitorHistory) -> tuple[Rows, NDArray[np.float32]]:
+        """Slots of the visitor's items, and with which weights they are in the matrix."""
         slots = self.slot_of[visitor.rows]
         inside = slots >= 0
-        weights = visitor.gram_weights[inside]
-        self.cooccurrence.replace(slots[inside], weights, np.zeros_like(weights))
+        slots, weights = slots[inside], visitor.gram_weights[inside]
+        weights[self.cooccurrence.admitted[slots] > visitor.related] = 0.0
+        return slots, weights
+
+    def _withdraw(self, visitor: VisitorHistory) -> None:
+        self._weigh(visitor)
+        slots, weights = self._contribution(visitor)
+        self.cooccurrence.replace(slots, weights, np.zeros_like(weights))
 
     def _contribute(self, visitor: VisitorHistory) -> None:
-        slots = self.slot_of[visitor.rows]
-        inside = slots >= 0
-        weights = visitor.gram_weights[inside]
-        self.cooccurrence.replace(slots[inside], np.zeros_like(weights), weights)
+        self._weigh(visitor)
+        slots, weights = self._contribution(visitor)
+        self.cooccurrence.replace(slots, np.zeros_like(weights), weights)
 
 
 def columns_of(item_ids: Sequence[str], vocabulary: SequenceVocabulary) -> Rows:

@@ -23,8 +23,8 @@ class VisitorHistory:
 
     __slots__ = (
         "bought", "counts", "fading", "first_visit", "gap_ms", "gram_weights", "last_ms",
-        "last_visit", "newest_ms", "price_count", "price_sum", "recent", "repeats", "rows",
-        "session_ms", "sessions", "taken",
+        "last_visit", "newest_ms", "price_count", "price_sum", "recent", "related", "repeats",
+        "rows", "session_ms", "sessions", "taken",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -45,6 +45,7 @@ class VisitorHistory:
         self.repeats = 0
         self.price_sum = 0.0
         self.price_count = 0
+        self.related = 0  # the co-occurrence's count when this visitor was last related
 
     def add(self, rows: Rows, weight: float, bought: bool, at_ms: int) -> NDArray[np.bool_]:
         """Records one interaction with each distinct row; returns which had been bought before."""
@@ -104,12 +105,12 @@ class VisitorHistory:
         return self.rows[self.last_ms >= self.session_ms]
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything held, as plain values and arrays."""
-        return {name: getattr(self, name) for name in self.__slots__}
+        """Everything held that cannot be computed again, as plain values and arrays."""
+        return {name: getattr(self, name) for name in self.__slots__ if name != "gram_weights"}
 
     @classmethod
     def from_dict(cls, saved: dict[str, Any]) -> VisitorHistory:
-        """The history that `to_dict` described."""
+        """The history that `to_dict` described; `gram_weights` is empty until computed again."""
         visitor = cls()
         for name, value in saved.items():
             setattr(visitor, name, value)

@@ -10,16 +10,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.catalogue import Rows
-from core.shop_state import ShopState
+from core.shop_state import Owners, ShopState, Visitors
 
 REMEMBERED = 256
+REMEMBERED_SCORES = 8_000_000
+"""32 MB, whatever the size of the catalogue."""
 
 
 class RememberingState(ShopState):
     """Answers exactly as `ShopState` does, at most once per question between two changes."""
 
-    def __init__(self, *, max_cooccurrence_items: int = 8192) -> None:
-        super().__init__(max_cooccurrence_items=max_cooccurrence_items)
+    def __init__(
+        self,
+        *,
+        max_cooccurrence_items: int = 8192,
+        visitors: Visitors | None = None,
+        owners: Owners | None = None,
+        history_ms: int = 0,
+    ) -> None:
+        super().__init__(
+            max_cooccurrence_items=max_cooccurrence_items,
+            visitors=visitors,
+            owners=owners,
+            history_ms=history_ms,
+        )
         self._scores: dict[tuple[bytes, bytes], NDArray[np.float32]] = {}
 
     def apply(self, visitor_id: str, kind: str, item_ids: Sequence[str], at_ms: int) -> None:
@@ -69,7 +83,8 @@ class RememberingState(ShopState):
         key = (rows.tobytes(), weights.tobytes())
         known = self._scores.get(key)
         if known is None:
-            if len(self._scores) >= REMEMBERED:
+            most = min(REMEMBERED, REMEMBERED_SCORES // max(len(self.catalogue), 1))
+            if len(self._scores) >= most:
                 self._scores.clear()
             known = self._scores[key] = super().cooccurrence_scores(rows, weights)
             known.flags.writeable = False
