@@ -25,6 +25,7 @@ from core.sequence import SequenceScores, SequenceVocabulary
 from schemas.errors import RejectedModel
 from schemas.models import Manifest, Probe
 
+NORMALISED_WITHIN = 1e-3
 NEEDED_FILES = (GRAPH, VOCABULARY, RANKER)
 Floats = NDArray[np.float32]
 GRAPH_ERRORS = (
@@ -64,7 +65,10 @@ class SequenceGraph:
 
 @dataclass(frozen=True)
 class LoadedVersion:
-    """One verified version, ready to answer."""
+    """One verified version, ready to answer.
+
+    `normalised` says that its graph answers with log-probabilities, as its probe has shown.
+    """
 
     version: str
     manifest: Manifest
@@ -72,6 +76,7 @@ class LoadedVersion:
     ranker: dict[str, RankerWeights]
     words: SequenceVocabulary
     graph: SequenceGraph
+    normalised: bool = False
 
     @cached_property
     def index(self) -> dict[str, int]:
@@ -85,8 +90,7 @@ class LoadedVersion:
         """
         if not histories:
             return np.zeros((0, len(self.vocabulary) + 1), np.float32)
-        tokens = np.stack([self.words.encode(history) for history in histories])
-        return log_probabilities(self.graph.logits(tokens))
+        return log_probabilities(self.graph.logits(self._tokens(histories)))
 
     def sequences(self, histories: Sequence[Sequence[str]]) -> list[SequenceScores]:
         """The same as `core.candidates.gather` takes it, one per history.
@@ -94,9 +98,19 @@ class LoadedVersion:
         Equal histories, as the surfaces of one visit have, are scored once.
         """
         distinct = dict.fromkeys(map(tuple, histories))
-        rows = [SequenceScores(row[1:], self.words) for row in self.score(list(distinct))]
+        found = self._said(list(distinct))
+        rows = [SequenceScores(row[1:], self.words) for row in found]
         said = dict(zip(distinct, rows, strict=True))
         return [said[tuple(history)] for history in histories]
+
+    def _said(self, histories: Sequence[Sequence[str]]) -> Floats:
+        """As `score`, but for column 0; what is normalised already is left as it is."""
+        if not self.normalised or not histories:
+            return self.score(histories)
+        return self.graph.logits(self._tokens(histories))
+
+    def _tokens(self, histories: Sequence[Sequence[str]]) -> NDArray[np.int64]:
+        return np.stack([self.words.encode(history) for history in histories])
 
 
 def _session(graph: bytes, options: onnxruntime.SessionOptions) -> onnxruntime.InferenceSession:
@@ -125,6 +139,12 @@ def log_probabilities(logits: Floats) -> Floats:
     result = np.full_like(logits, -np.inf)
     result[:, 1:] = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
     return result
+
+
+def is_normalised(graph: SequenceGraph, probe: Probe) -> bool:
+    """Whether the answers to the probe are log-probabilities over columns 1 to V."""
+    answers = graph.logits(np.asarray(probe.histories, np.int64))[:, 1:].astype(np.float64)
+    return bool(np.all(np.abs(np.exp(answers).sum(axis=1) - 1.0) < NORMALISED_WITHIN))
 
 
 def load_version(
@@ -160,6 +180,7 @@ def load_version(
         ranker={surface: _weights(file) for surface, file in ranker.items()},
         words=words,
         graph=graph,
+        normalised=is_normalised(graph, manifest.probe),
     )
 
 

@@ -13,6 +13,7 @@ import os
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
@@ -102,7 +103,7 @@ THINGS = ("mug", "cake stand", "lunch bag", "candle", "clock", "doormat", "tea t
 MOTIFS = ("retrospot", "paisley", "heart", "owl", "polkadot")
 
 
-def recommend(number: int, random: np.random.Generator) -> RecommendRequest:
+def recommend(number: int, _: np.random.Generator) -> RecommendRequest:
     """The next visitor's list for `home`."""
     return RecommendRequest(request_id=f"r{number}", visitor_id=f"v{number % VISITORS:06d}")
 
@@ -119,7 +120,7 @@ def rerank(number: int, random: np.random.Generator, candidates: int = CANDIDATE
     )
 
 
-KINDS = {
+KINDS: dict[str, tuple[Callable[[int, np.random.Generator], RecommendRequest], int]] = {
     "rerank_one": (rerank, 1),
     "rerank": (rerank, BATCH),
     "recommend_one": (recommend, 1),

@@ -9,15 +9,17 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, reduce
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from core import features
 from core.catalogue import Rows
+from core.likely import likely_rows, log_probs_of
 from core.sequence import SequenceScores
 from core.shop_state import ShopState
+from core.top import sorted_union, top_rows
 from core.visitor_history import VisitorHistory
 from schemas.predictions import Filters
 
@@ -37,7 +39,6 @@ TAKEN = {OWN: 80, COOCCURRENCE: 60, POPULARITY: 40, SEQUENCE: 60}
 """How many candidates each source may bring."""
 
 COOCCURRENCE_HISTORY = 100
-_ABOVE_ANY = 1_000.0  # lifts log-probabilities above zero, where "not taken" is
 
 Floats = NDArray[np.float32]
 
@@ -65,26 +66,26 @@ class Ask:
 
 @dataclass(frozen=True)
 class Candidates:
-    """Items (n), their features (n, F) and a bit per source that brought them (n,)."""
+    """Items (n), their features (n, F), a bit per source that brought them, catalogue rows (n,)."""
 
     item_ids: list[str]
     features: Floats
     sources: NDArray[np.uint8]
+    rows: Rows = field(default_factory=lambda: np.zeros(0, np.int64))
 
 
 @dataclass(frozen=True)
 class Ground:
     """What the state says of one request, whichever model is heard and whoever ranks.
 
-    Made once per request by `ground_of`; it holds until the state changes. `allowed` and
-    `related`, the co-occurrence scores, have the shape (len(catalogue),).
+    Made once per request by `ground_of`; it holds until the state changes. `allowed` has the
+    shape (len(catalogue),).
     """
 
     state: ShopState
     ask: Ask
     visitor: VisitorHistory
     allowed: NDArray[np.bool_]
-    related: Floats
 
     @cached_property
     def own(self) -> Rows:
@@ -96,24 +97,39 @@ class Ground:
     @cached_property
     def near(self) -> Rows:
         """The allowed items nearest to the visitor's, nearest first, at least k where there are."""
-        return top_rows(self.related * self.allowed, max(TAKEN[COOCCURRENCE], self.ask.k))
+        related = self.related
+        rows = self.state.row_of_slot[: len(related)]
+        return top_rows(related * self.allowed[rows], max(TAKEN[COOCCURRENCE], self.ask.k), rows)
 
     @cached_property
-    def session(self) -> Floats:
-        """Co-occurrence with what the visitor's newest visit was about, shape (catalogue,)."""
-        rows = self.visitor.session_rows()
-        return self.state.cooccurrence_scores(rows, np.ones(len(rows), np.float32))
-
-    @cached_property
-    def like_baskets(self) -> Floats:
-        """How often each item is in others' recent baskets like the visitor's, by how alike."""
-        return like_baskets(self.state, self.ask, self.visitor)
+    def related(self) -> Floats:
+        """Co-occurrence with the visitor's newest items, weighted by count, by slot."""
+        return self.state.related_by_slot(*_newest(self.visitor))
 
     @cached_property
     def popular(self) -> Rows:
         """The allowed items most wanted in seven days, at least 2 k where there are."""
-        rows = self.state.popularity.ranked(self.ask.now_ms, 7)
-        return rows[self.allowed[rows]][: max(TAKEN[POPULARITY], 2 * self.ask.k)]
+        wanted = max(TAKEN[POPULARITY], 2 * self.ask.k)
+        return self.state.popularity.most_wanted(self.ask.now_ms, 7, wanted, self.allowed)
+
+    def nearness(self, rows: Rows) -> features.Near:
+        """How near these rows are to the visitor's items, to those of the newest visit, to theirs.
+
+        An item of the visitor's says of others' baskets how alike they are by the logarithm of how
+        often it was taken, and by how rare it has been in four weeks.
+        """
+        state, visitor = self.state, self.visitor
+        own = visitor.rows
+        common = state.popularity.window(self.ask.now_ms, 28)[own]
+        wanted = np.log1p(visitor.counts) / np.sqrt(1.0 + common)
+        owner = "" if self.ask.item_id else state.owner(self.ask.visitor_id)
+        session = visitor.session_rows()
+        in_session = state.related_by_slot(session, np.ones(len(session), np.float32))
+        return features.Near(
+            state.from_slots(self.related, rows),
+            state.from_slots(in_session, rows),
+            state.recent.scores_of(owner, own, wanted, rows),
+        )
 
 
 def ground_of(state: ShopState, ask: Ask, permitted: NDArray[np.bool_] | None = None) -> Ground:
@@ -125,7 +141,7 @@ def ground_of(state: ShopState, ask: Ask, permitted: NDArray[np.bool_] | None = 
     allowed = allowed_rows(state, ask, visitor)
     if permitted is not None:
         allowed &= permitted
-    return Ground(state, ask, visitor, allowed, related_scores(state, visitor))
+    return Ground(state, ask, visitor, allowed)
 
 
 def gather(state: ShopState, ask: Ask, sequence: SequenceScores | None) -> Candidates:
@@ -143,20 +159,24 @@ def gather_each(
 
     `brought` are rows that others than the sources here bring, by the bit of their source.
     """
-    state, others = ground.state, _by_source(ground, brought or {})
-    heard = [_heard(ground, others, sequence) for sequence in sequences]
-    rows = (reduce(np.bitwise_or, (mask for mask, _ in heard), others) != 0).nonzero()[0]
+    state = ground.state
+    others = _by_source(ground, brought or {})
+    heard = [_heard(ground, sequence) for sequence in sequences]
+    rows = sorted_union([*(rows for _, rows in others), *heard])
+    bits = np.zeros(len(rows), np.uint8)
+    for bit, found in others:
+        bits[np.searchsorted(rows, found)] |= bit
     item_ids = list(map(state.catalogue.item_ids.__getitem__, rows.tolist()))
-    near = features.Near(ground.related, ground.session, ground.like_baskets).at(rows)
-    shared = features.shared(state, ground.visitor, ground.ask.now_ms, rows, near)
-    found = []
-    for mask, log_probs in heard:
-        sources = mask[rows]
+    shared = features.shared(state, ground.visitor, ground.ask.now_ms, rows, ground.nearness(rows))
+    gathered = []
+    for sequence, likely in zip(sequences, heard, strict=True):
+        sources = bits.copy()
+        sources[np.searchsorted(rows, likely)] |= SEQUENCE
         at = sources.nonzero()[0]
         names = item_ids if len(at) == len(rows) else [item_ids[i] for i in at.tolist()]
-        said = None if log_probs is None else log_probs[rows[at]]
-        found.append(Candidates(names, shared.with_sequence(at, said), sources[at]))
-    return found
+        said = None if sequence is None else log_probs_of(state, sequence, rows[at])
+        gathered.append(Candidates(names, shared.with_sequence(at, said), sources[at], rows[at]))
+    return gathered
 
 
 def visitor_of(state: ShopState, ask: Ask) -> VisitorHistory:
@@ -192,47 +212,13 @@ def allowed_rows(state: ShopState, ask: Ask, visitor: VisitorHistory) -> NDArray
     return allowed
 
 
-def related_scores(state: ShopState, visitor: VisitorHistory) -> Floats:
-    """Co-occurrence with the visitor's newest items, weighted by count, shape (catalogue,)."""
+def _newest(visitor: VisitorHistory) -> tuple[Rows, Floats]:
+    """The visitor's newest hundred items and how often they took each."""
     rows, counts = visitor.rows, visitor.counts
     if len(rows) > COOCCURRENCE_HISTORY:
         newest = np.sort(np.argsort(-visitor.last_ms, kind="stable")[:COOCCURRENCE_HISTORY])
         rows, counts = rows[newest], counts[newest]
-    return state.cooccurrence_scores(rows, counts)
-
-
-def like_baskets(state: ShopState, ask: Ask, visitor: VisitorHistory) -> Floats:
-    """What others' recent baskets hold that are like the visitor's, shape (catalogue,).
-
-    An item of the visitor's counts by the logarithm of how often they took it, and by how rare it
-    has been in four weeks.
-    """
-    wanted = np.zeros(len(state.catalogue), np.float32)
-    rows = visitor.rows
-    common = state.popularity.window(ask.now_ms, 28)[rows]
-    wanted[rows] = np.log1p(visitor.counts) / np.sqrt(1.0 + common)
-    owner = "" if ask.item_id else state.owner(ask.visitor_id)
-    return state.recent.scores(owner, wanted)
-
-
-def top_rows(values: Floats, n: int) -> Rows:
-    """Rows of the n largest values above zero, largest first, ties by row."""
-    enough = _reached_by(values, n)
-    rows = (values >= enough if enough > 0 else values > 0).nonzero()[0]
-    return rows[np.argsort(-values[rows], kind="stable")][:n]
-
-
-def _reached_by(values: Floats, n: int) -> float:
-    """A value that at least n values reach, near the n-th largest; 0 when there are few values.
-
-    Each of n groups has its maximum at or above the n-th largest maximum.
-    """
-    groups = 4 * n
-    depth = len(values) // max(groups, 1)
-    if depth < 2:
-        return 0.0
-    maxima = values[: depth * groups].reshape(depth, groups).max(axis=0)
-    return float(np.partition(maxima, groups - n)[groups - n])
+    return rows, counts
 
 
 def _only(state: ShopState, ask: Ask, visitor: VisitorHistory) -> Rows | None:
@@ -243,37 +229,20 @@ def _only(state: ShopState, ask: Ask, visitor: VisitorHistory) -> Rows | None:
     return visitor.bought_rows() if ask.surface == BUY_AGAIN else None
 
 
-def _by_source(ground: Ground, brought: Mapping[int, Rows]) -> NDArray[np.uint8]:
-    """A bit per source that brings a catalogue row, but for the models', shape (catalogue,)."""
+def _by_source(ground: Ground, brought: Mapping[int, Rows]) -> list[tuple[int, Rows]]:
+    """The allowed rows that each source brings, but for the models, by the source's bit."""
     if ground.ask.candidates:
-        return ground.allowed * np.uint8(ASKED)
-    found = np.zeros(len(ground.allowed), np.uint8)
+        return [(ASKED, ground.allowed.nonzero()[0])]
+    found = [(COOCCURRENCE, ground.near[: TAKEN[COOCCURRENCE]])]
     if not ground.ask.item_id:
-        found[ground.own[: TAKEN[OWN]]] |= OWN
-        found[ground.popular[: TAKEN[POPULARITY]]] |= POPULARITY
-    found[ground.near[: TAKEN[COOCCURRENCE]]] |= COOCCURRENCE
-    for source, rows in brought.items():
-        found[rows[ground.allowed[rows]]] |= source
-    return found
+        found.append((OWN, ground.own[: TAKEN[OWN]]))
+        found.append((POPULARITY, ground.popular[: TAKEN[POPULARITY]]))
+    return found + [(bit, rows[ground.allowed[rows]]) for bit, rows in brought.items()]
 
 
-def _heard(
-    ground: Ground, others: NDArray[np.uint8], sequence: SequenceScores | None
-) -> tuple[NDArray[np.uint8], Floats | None]:
-    """Sources by catalogue row with the model's own among them, and what it says of each row."""
-    if sequence is None:
-        return others, None
-    log_probs = _by_row(ground.state, sequence)
-    if ground.ask.candidates:
-        return others, log_probs
-    likely = np.where(ground.allowed, log_probs + _ABOVE_ANY, np.float32(0))
-    mask = others.copy()
-    mask[top_rows(likely, TAKEN[SEQUENCE])] |= SEQUENCE
-    return mask, log_probs
-
-
-def _by_row(state: ShopState, sequence: SequenceScores) -> Floats:
-    """Log-probabilities by catalogue row; minus infinity where the model has no say."""
-    padded = np.full(len(sequence.log_probs) + 1, -np.inf, np.float32)
-    padded[:-1] = sequence.log_probs
-    return padded.take(state.vocabulary_columns(sequence.vocabulary))
+def _heard(ground: Ground, sequence: SequenceScores | None) -> Rows:
+    """The allowed rows that a model brings."""
+    if sequence is None or ground.ask.candidates:
+        return np.zeros(0, np.int64)
+    barred = len(ground.visitor.rows) + len(ground.ask.exclude)
+    return likely_rows(ground.state, sequence, ground.allowed, TAKEN[SEQUENCE], barred)

@@ -112,10 +112,6 @@ class Near:
     session: Floats
     like_baskets: Floats
 
-    def at(self, rows: Rows) -> Near:
-        """The same of some rows."""
-        return Near(self.related[rows], self.session[rows], self.like_baskets[rows])
-
 
 def shared(
     state: ShopState, visitor: VisitorHistory, now_ms: int, rows: Rows, near: Near
@@ -127,7 +123,7 @@ def shared(
     related = near.related
     windows = [state.popularity.window(now_ms, days)[rows] for days in (1, 7, 28)]
     repeat_rate = _repeat_rate(state, rows)
-    own, counts = _own(state, visitor, now_ms, rows, repeat_rate)
+    own, counts = _own(visitor, now_ms, rows, repeat_rate)
     columns = {
         **own,
         **_popularity(*windows),
@@ -165,15 +161,15 @@ def _minus_logs(n: int) -> Floats:
 
 
 def _own(
-    state: ShopState, visitor: VisitorHistory, now_ms: int, rows: Rows, repeat_rate: Floats
+    visitor: VisitorHistory, now_ms: int, rows: Rows, repeat_rate: Floats
 ) -> tuple[dict[str, Floats], Floats]:
     """Columns of the shopper's own items, and how often they took each."""
     if not len(visitor.rows):
         return {}, np.zeros(len(rows), np.float32)
-    place = np.full(len(state.catalogue), -1, np.int64)
-    place[visitor.rows] = np.arange(len(visitor.rows))
-    at = place[rows]
-    own = (at >= 0).astype(np.float32)
+    order = np.argsort(visitor.rows, kind="stable")
+    nearest = np.searchsorted(visitor.rows, rows, sorter=order)
+    at = order[np.minimum(nearest, len(order) - 1)]
+    own = (visitor.rows[at] == rows).astype(np.float32)
     counts = visitor.counts[at] * own
     last_ms = visitor.last_ms[at]
     days = np.maximum(now_ms - last_ms, 0) / DAY_MS

@@ -9,6 +9,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from core.top import top_rows
+
 DAY_MS = 86_400_000
 KEPT_DAYS = 35
 
@@ -30,10 +32,12 @@ class DayPopularity:
         self.buckets: dict[int, Floats] = {}
         self._sums: dict[int, tuple[int, Floats]] = {}
         self._ranked: dict[int, tuple[int, Rows]] = {}
+        self._heads: dict[int, tuple[int, int, Rows]] = {}
 
     def add(self, rows: Rows, weight: float, at_ms: int) -> None:
         """Adds one interaction of this weight with each of the (distinct) rows."""
         self._ranked.clear()
+        self._heads.clear()
         day = at_ms // DAY_MS
         bucket = self.buckets.get(day)
         if bucket is None:
@@ -75,6 +79,30 @@ class DayPopularity:
             known = (day, rows[np.argsort(-sums[rows], kind="stable")])
             self._ranked[days] = known
         return known[1]
+
+    def most_wanted(self, now_ms: int, days: int, n: int, allowed: NDArray[np.bool_]) -> Rows:
+        """The first n rows of `ranked` that are allowed; `allowed` may be shorter than capacity.
+
+        >>> counts = DayPopularity(capacity=4)
+        >>> counts.add(np.array([1, 3]), 1.0, at_ms=0)
+        >>> counts.most_wanted(0, 7, 1, np.array([True, False, True, True])).tolist()
+        [3]
+        """
+        rows = self._head(now_ms, days, 4 * n)
+        found = rows[allowed[rows]][:n]
+        if len(found) == n or len(rows) < 4 * n:
+            return found
+        rows = self.ranked(now_ms, days)
+        return rows[allowed[rows]][:n]
+
+    def _head(self, now_ms: int, days: int, n: int) -> Rows:
+        """At least the first n rows of `ranked`, where there are as many."""
+        day = now_ms // DAY_MS
+        known = self._heads.get(days)
+        if known is None or known[0] != day or known[1] < n:
+            known = (day, n, top_rows(self.window(now_ms, days), n))
+            self._heads[days] = known
+        return known[2]
 
     def grow(self, capacity: int) -> None:
         """Makes room for more rows."""

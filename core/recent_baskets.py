@@ -11,6 +11,7 @@ the neighbours are single recent baskets, so that trends reach whom they concern
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -35,7 +36,7 @@ class RecentBaskets:
 
     def __init__(self) -> None:
         self.baskets: deque[tuple[str, Rows]] = deque(maxlen=KEPT_BASKETS)
-        self._flat: tuple[Rows, Rows, NDArray[np.int64]] | None = None
+        self._flat: _Flat | None = None
 
     def add(self, owner: str, rows: Rows) -> None:
         """Takes in one basket of distinct rows."""
@@ -48,6 +49,7 @@ class RecentBaskets:
             ((goal if owner == source else owner, rows) for owner, rows in self.baskets),
             KEPT_BASKETS,
         )
+        self._flat = None
 
     def forget(self, owner: str) -> None:
         """Leaves out what was this owner's."""
@@ -59,16 +61,25 @@ class RecentBaskets:
 
         `wanted` holds what each item says of the owner; the owner's own baskets do not count.
         """
+        rows = np.arange(len(wanted))
+        return self.scores_of(owner, rows, wanted, rows)
+
+    def scores_of(self, owner: str, own: Rows, wanted: Floats, rows: Rows) -> Floats:
+        """As `scores`, of some rows only; `wanted`, shape of `own`, is of the owner's items."""
+        nothing = np.zeros(len(rows), np.float32)
         if not self.baskets:
-            return np.zeros_like(wanted)
-        rows, starts, lengths = self._flattened()
-        alike = np.add.reduceat(wanted[rows], starts) / np.sqrt(lengths + _DAMPING)
-        alike[[i for i, (name, _) in enumerate(self.baskets) if name == owner]] = 0.0
+            return nothing
+        flat = self._flattened()
+        by_place = flat.at(own, wanted)[flat.places]
+        alike = np.add.reduceat(by_place, flat.starts) / np.sqrt(flat.lengths + _DAMPING)
+        alike[flat.owned.get(owner, [])] = 0.0
         top = float(alike.max())
         if top <= 0.0:
-            return np.zeros_like(wanted)
-        found = np.bincount(rows, np.repeat(alike / top, lengths), len(wanted))
-        return np.asarray(found, np.float32)
+            return nothing
+        found = np.bincount(flat.places, np.repeat(alike / top, flat.lengths), len(flat.rows))
+        at, is_there = flat.find(rows)
+        nothing[is_there] = found[at[is_there]]
+        return nothing
 
     def to_list(self) -> list[Any]:
         """Everything held, as plain values and arrays."""
@@ -81,10 +92,33 @@ class RecentBaskets:
         recent.baskets.extend((owner, rows) for owner, rows in saved)
         return recent
 
-    def _flattened(self) -> tuple[Rows, Rows, NDArray[np.int64]]:
-        """All rows on end, where each basket begins, and how long it is."""
+    def _flattened(self) -> _Flat:
         if self._flat is None:
-            lengths = np.array([len(rows) for _, rows in self.baskets], np.int64)
-            rows = np.concatenate([rows for _, rows in self.baskets])
-            self._flat = rows, np.cumsum(lengths) - lengths, lengths
+            self._flat = _Flat(self.baskets)
         return self._flat
+
+
+class _Flat:
+    """All baskets on end: the distinct rows, which of them is where, where each basket begins."""
+
+    def __init__(self, baskets: Sequence[tuple[str, Rows]]) -> None:
+        self.lengths = np.array([len(rows) for _, rows in baskets], np.int64)
+        self.starts = np.cumsum(self.lengths) - self.lengths
+        self.rows, self.places = np.unique(
+            np.concatenate([rows for _, rows in baskets]), return_inverse=True
+        )
+        self.owned: dict[str, list[int]] = {}
+        for number, (owner, _) in enumerate(baskets):
+            self.owned.setdefault(owner, []).append(number)
+
+    def find(self, rows: Rows) -> tuple[Rows, NDArray[np.bool_]]:
+        """Where each of these is among the distinct rows, and whether it is there."""
+        at = np.minimum(np.searchsorted(self.rows, rows), len(self.rows) - 1)
+        return at, self.rows[at] == rows
+
+    def at(self, own: Rows, wanted: Floats) -> Floats:
+        """What the distinct rows say of the owner, 0 for what is not the owner's."""
+        found = np.zeros(len(self.rows), np.float32)
+        at, is_there = self.find(own)
+        found[at[is_there]] = wanted[is_there]
+        return found

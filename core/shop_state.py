@@ -64,6 +64,7 @@ class ShopState:
         self.slot_of: NDArray[np.int64] = np.full(self.catalogue.capacity, -1, np.int64)
         self.row_of_slot: NDArray[np.int64] = np.full(self.catalogue.capacity, -1, np.int64)
         self._columns: dict[int, tuple[SequenceVocabulary, Rows]] = {}
+        self._rows_of: dict[int, tuple[Rows, Rows]] = {}
 
     def apply(self, visitor_id: str, kind: str, item_ids: Sequence[str], at_ms: int) -> None:
         """Takes in one interaction of a visitor with some items; repeats within it count once."""
@@ -182,14 +183,39 @@ class ShopState:
             del self._columns[next(iter(self._columns))]
         self._columns[id(vocabulary)] = vocabulary, columns
 
+    def vocabulary_rows(self, vocabulary: SequenceVocabulary) -> Rows:
+        """Catalogue row of each column of a vocabulary, -1 for items unheard of, shape (V,)."""
+        columns = self.vocabulary_columns(vocabulary)
+        known = self._rows_of.get(id(vocabulary))
+        if known is not None and known[0] is columns:
+            return known[1]
+        rows = np.full(len(vocabulary) + 1, -1, np.int64)
+        rows[columns] = np.arange(len(columns))
+        while len(self._rows_of) >= KEPT_VOCABULARIES:
+            del self._rows_of[next(iter(self._rows_of))]
+        self._rows_of[id(vocabulary)] = columns, rows[:-1]
+        return rows[:-1]
+
+    def related_by_slot(self, rows: Rows, weights: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Weighted similarity of every related item to these rows, shape (cooccurrence.size,)."""
+        slots = self.slot_of[rows]
+        admitted = slots >= 0
+        if not admitted.any():
+            return np.zeros(self.cooccurrence.size, np.float32)
+        return self.cooccurrence.scores(slots[admitted], weights[admitted])
+
+    def from_slots(self, by_slot: NDArray[np.float32], rows: Rows) -> NDArray[np.float32]:
+        """The values of these rows out of those by slot, 0 for rows without a slot."""
+        slots = self.slot_of[rows]
+        if not len(by_slot):
+            return np.zeros(len(rows), np.float32)
+        return np.where(slots >= 0, by_slot[slots], np.float32(0))
+
     def cooccurrence_scores(self, rows: Rows, weights: NDArray[np.float32]) -> NDArray[np.float32]:
         """Weighted similarity of every catalogue item to these rows, shape (len(catalogue),)."""
         scores = np.zeros(len(self.catalogue), np.float32)
-        slots = self.slot_of[rows]
-        admitted = slots >= 0
-        if admitted.any():
-            by_slot = self.cooccurrence.scores(slots[admitted], weights[admitted])
-            scores[self.row_of_slot[: len(by_slot)]] = by_slot
+        by_slot = self.related_by_slot(rows, weights)
+        scores[self.row_of_slot[: len(by_slot)]] = by_slot
         return scores
 
     def to_bytes(self) -> bytes:

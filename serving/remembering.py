@@ -78,7 +78,7 @@ class RememberingState(ShopState):
         self._scores.clear()
         super().drop(visitor_id)
 
-    def cooccurrence_scores(self, rows: Rows, weights: NDArray[np.float32]) -> NDArray[np.float32]:
+    def related_by_slot(self, rows: Rows, weights: NDArray[np.float32]) -> NDArray[np.float32]:
         """As `ShopState`; the caller must not write to it."""
         key = (rows.tobytes(), weights.tobytes())
         known = self._scores.get(key)
@@ -86,6 +86,6 @@ class RememberingState(ShopState):
             most = min(REMEMBERED, REMEMBERED_SCORES // max(len(self.catalogue), 1))
             if len(self._scores) >= most:
                 self._scores.clear()
-            known = self._scores[key] = super().cooccurrence_scores(rows, weights)
+            known = self._scores[key] = super().related_by_slot(rows, weights)
             known.flags.writeable = False
         return known
