@@ -69,6 +69,9 @@ def producer(
     if transactional_id is not None:
         options["transactional.id"] = transactional_id
         options["transaction.timeout.ms"] = 60_000
+        # Offsets right after a commit are refused until its markers are written; asked again after
+        # the usual 100 ms, each transaction would take as long.
+        options["retry.backoff.ms"] = 5
     return Producer(options)
 
 

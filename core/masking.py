@@ -4,15 +4,19 @@ The shop asks with its own ids; what is stored carries pseudonyms. Both must mee
 the raw id places a record, whatever key is written on it.
 """
 
+from typing import TypeVar
+
 from msgspec.structs import replace
 
 from core.murmur2 import partition_of
 from core.pseudonyms import Pepper
-from schemas.predictions import RecommendRequest
+from schemas.predictions import RequestRecord
 from schemas.topics import VISITOR_PARTITIONS
 
+Asked = TypeVar("Asked", bound=RequestRecord)
 
-def masked(request: RecommendRequest, pepper: Pepper | None) -> RecommendRequest:
+
+def masked(request: Asked, pepper: Pepper | None) -> Asked:
     """The request with pseudonyms; itself without a pepper."""
     if pepper is None:
         return request

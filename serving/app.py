@@ -3,6 +3,8 @@
 import logging
 import time
 from collections.abc import Sequence
+from functools import partial
+from threading import Event, Thread
 
 import uvicorn
 from litestar import Litestar
@@ -12,17 +14,21 @@ from adapters.home import home_of
 from adapters.kafka import ensure_topics, topic_name
 from adapters.pepper import load_pepper
 from adapters.signals import stop_with
+from core.admission import limits_of
 from core.settings import Settings
 from schemas import topics
 from schemas.codec import encode
 from schemas.models import ModelLog
+from serving.batching import Batcher
+from serving.desk import Desk
 from serving.guard import Guard
 from serving.intake import EventIntake
+from serving.ledger import Ledger
 from serving.library import Library
 from serving.metrics import Metrics
 from serving.outbox import Outbox, Outgoing
 from serving.progress import Reporter
-from serving.requests import Desk, RequestLoop
+from serving.requests import RequestLoop
 from serving.shadow import PROCESS, ShadowLoop
 from serving.snapshot import SnapshotFile
 from serving.state import Live
@@ -81,10 +87,12 @@ def run_replica(settings: Settings, guard: Guard) -> None:
     """Answers over Kafka and HTTP until the guard stops it."""
     pepper = load_pepper(settings)
     parts = Parts(settings, settings.name, REPLICA_ROLES, guard, eager=True)
-    desk = Desk(settings, parts.process, parts.live, parts.outbox, pepper)
+    ledger = Ledger(settings, parts.process)
+    desk = Desk(settings, parts.process, parts.live, ledger, pepper)
+    lists = Batcher("lists", desk.answer, limits_of(settings), desk.record)
     loop = RequestLoop(settings, desk, parts.outbox, parts.metrics)
     intake = EventIntake(settings, parts.process, parts.outbox)
-    front = Front(desk, parts.live, parts.outbox, intake, parts.metrics)
+    front = Front(desk, parts.live, lists, intake, parts.metrics)
 
     def answer() -> None:
         while not parts.live.ready:
@@ -93,17 +101,29 @@ def run_replica(settings: Settings, guard: Guard) -> None:
         loop.run(guard.stopping)
 
     stop_with(guard.stop)
-    threads = [guard.start("state", parts.follow), guard.start("requests", answer)]
+    sender = guard.start("ledger", ledger.run)
+    asked = [guard.start("state", parts.follow), guard.start("requests", answer)]
+    batches = [guard.start(each.name, partial(each.run, Event())) for each in (lists,)]
     server = _serve(settings, app(front)) if settings.http_port else None
     if server is not None:
-        threads.append(guard.start("http", server.run))
+        asked.append(guard.start("http", server.run))
     guard.wait()
+    front.leave()
     if server is not None:
         server.should_exit = True
-    for thread in threads:
-        thread.join(timeout=10)
+    _join(asked)
+    lists.close()
+    _join(batches)
+    ledger.finish()
+    _join([sender])
+    ledger.close()
     parts.close()
     guard.check()
+
+
+def _join(threads: Sequence[Thread]) -> None:
+    for thread in threads:
+        thread.join(timeout=10)
 
 
 def run_shadow(settings: Settings, guard: Guard) -> None:
@@ -120,8 +140,7 @@ def run_shadow(settings: Settings, guard: Guard) -> None:
         guard.start("shadow", lambda: loop.run(guard.stopping)),
     ]
     guard.wait()
-    for thread in threads:
-        thread.join(timeout=10)
+    _join(threads)
     if health is not None:
         health.stop()
     parts.close()

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Protocol, TypeGuard
 
-from schemas.errors import DeadlineExceeded, FeedbackError, Unavailable
+from schemas.errors import DeadlineExceeded, FeedbackError
 from schemas.predictions import Prediction, RequestRecord
 
 Answer = Callable[[list[RequestRecord], float], list[Prediction]]
@@ -92,7 +92,7 @@ class OnePass:
             return []
         try:
             self._record([batch[place].request for place in places], given)
-        except Unavailable as error:
+        except FeedbackError as error:
             return [error] * len(given)
         return list(given)
 

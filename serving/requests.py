@@ -11,19 +11,15 @@ from collections import deque
 
 from confluent_kafka import Consumer, KafkaException, Message
 
-from adapters.clock import wall_ms
 from adapters.kafka import consumer, group_name, raise_if_lasting, topic_name
-from core.masking import masked, place_of
-from core.pseudonyms import Pepper
 from core.settings import Settings
 from schemas import topics
-from schemas.codec import Decoder, cloud_headers, encode, refused_headers
+from schemas.codec import Decoder, refused_headers
 from schemas.errors import InvalidEvent
-from schemas.predictions import Prediction, RecommendRequest
-from serving.answer import Moment, answer
+from schemas.predictions import RequestRecord
+from serving.desk import Desk
 from serving.metrics import Metrics
 from serving.outbox import Delivery, Outbox, Outgoing
-from serving.state import Live
 
 BATCH = 32
 IDLE_S = 0.5
@@ -35,48 +31,6 @@ LAG_EVERY_S = 1.0
 log = logging.getLogger(__name__)
 
 
-class Desk:
-    """Answers requests, whoever brings them, and puts the answers on `predictions`.
-
-    The shop's own ids end here: an answer is computed and logged under pseudonyms.
-    """
-
-    def __init__(
-        self,
-        settings: Settings,
-        process: str,
-        live: Live,
-        outbox: Outbox,
-        pepper: Pepper | None = None,
-    ) -> None:
-        self.task = settings.task
-        self._pepper = pepper
-        self._process = process
-        self._live = live
-        self._outbox = outbox
-        self._topic = topic_name(settings, topics.PREDICTIONS)
-
-    def answer(self, batch: list[RecommendRequest], arrived_s: float) -> list[Prediction]:
-        """One answer per request, all from one engine and one state."""
-        moment = Moment(wall_ms(), arrived_s, self._process)
-        known = [masked(request, self._pepper) for request in batch]
-        with self._live.lock:
-            return answer(self._live.state, self._live.versions.engine, known, moment)
-
-    def outgoing(self, request: RecommendRequest, prediction: Prediction) -> Outgoing:
-        """The answer to a request as a record, in the partition of its visitor's events."""
-        headers = cloud_headers("prediction", prediction.prediction_id, self._process)
-        key = prediction.visitor_id.encode()
-        to = place_of(request.visitor_id, self._pepper)
-        return Outgoing(self._topic, key, encode(prediction), headers, to)
-
-    def checked(self, request: RecommendRequest) -> RecommendRequest:
-        """The request itself; raises InvalidEvent for a task that is not served here."""
-        if request.task != self.task:
-            raise InvalidEvent("unknown_task", f"task {request.task!r}, expected {self.task!r}")
-        return request
-
-
 class RequestLoop:
     """The member of the group `serving`."""
 
@@ -84,7 +38,7 @@ class RequestLoop:
         self._desk = desk
         self._outbox = outbox
         self._metrics = metrics
-        self._decode = Decoder(RecommendRequest)
+        self._decode = Decoder(RequestRecord)
         self._refused_topic = topic_name(settings, topics.refused(topics.REQUESTS))
         self._topic = topic_name(settings, topics.REQUESTS)
         self._consumer: Consumer = consumer(settings, group_name(settings, "serving"))
@@ -133,7 +87,7 @@ class RequestLoop:
             self._commit()
 
     def _answer(self, messages: list[Message], arrived_s: float) -> None:
-        batch: list[RecommendRequest] = []
+        batch: list[RequestRecord] = []
         outgoing: list[Outgoing] = []
         for message in messages:
             try:

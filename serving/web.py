@@ -1,12 +1,13 @@
 """The HTTP face: `/v1/recommend`, `/v1/events`, `/healthz`, `/metrics`; problem+json for errors.
 
-A reply is sent after the broker has acknowledged what it speaks of. It decides nothing: requests go
-to the same desk as those asked over Kafka.
+A reply is sent once what it speaks of is safe: an answer in the ledger, events with the broker. It
+decides nothing: requests go to the same desk as those asked over Kafka.
 """
 
 import logging
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from threading import Event
 from typing import Any
 
 import msgspec
@@ -14,19 +15,24 @@ from litestar import Litestar, Request, Response, get, post
 from litestar.exceptions import HTTPException
 
 from schemas.codec import Decoder, encode
-from schemas.errors import FeedbackError, InvalidEvent, Unavailable
+from schemas.errors import (
+    DeadlineExceeded,
+    FeedbackError,
+    InvalidEvent,
+    Overloaded,
+    Unavailable,
+)
 from schemas.events import Id
 from schemas.ids import new_id
 from schemas.predictions import Prediction, RecommendRequest
+from serving.batching import Batcher
+from serving.desk import Desk
 from serving.intake import EventIntake
 from serving.metrics import Metrics
-from serving.outbox import Outbox
-from serving.requests import Desk
 from serving.state import Live
 
 MAX_BODY_BYTES = 1_048_576
-ACKNOWLEDGED_WITHIN_S = 2.0
-RETRY_AFTER_S = "1"
+RETRY_AFTER_S = 1.0
 PROBLEM = "application/problem+json"
 
 log = logging.getLogger(__name__)
@@ -64,27 +70,37 @@ class Front:
 
     desk: Desk
     live: Live
-    outbox: Outbox
+    lists: Batcher
     intake: EventIntake
     metrics: Metrics
+    leaving: Event = field(default_factory=Event)
 
-    def recommend(self, body: bytes) -> Reply:
-        """The answer to one question, once it is logged.
+    @property
+    def ready(self) -> bool:
+        """Whether requests may be sent here."""
+        return self.live.ready and not self.leaving.is_set()
+
+    def leave(self) -> None:
+        """From here on `/healthz` says 503: the process is stopping."""
+        self.leaving.set()
+
+    async def recommend(self, body: bytes) -> Reply:
+        """The answer to one question, once it is safe.
 
         Raises:
             InvalidEvent: the question cannot be used.
-            Unavailable: the broker did not acknowledge in time, or the state is not read yet.
+            Overloaded: too many wait.
+            DeadlineExceeded: there was no answer in time.
+            Unavailable: the answer cannot be kept, or the state is not read yet.
         """
         arrived_s = time.perf_counter()
-        question = self.desk.checked(_question(body))
+        question = _question(body)
+        self.desk.checked(question)
         if question.as_of_ms is not None and not self.live.merge.in_replay:
             raise InvalidEvent("as_of_ms", "as_of_ms is accepted in replay only")
         if not self.live.ready:
             raise Unavailable("the state is not read yet")
-        (prediction,) = self.desk.answer([question], arrived_s)
-        self.outbox.send([self.desk.outgoing(question, prediction)], 0.0).wait(
-            ACKNOWLEDGED_WITHIN_S
-        )
+        prediction = await self.lists.ask(question)
         self.metrics.answered("http", [prediction], time.perf_counter() - arrived_s)
         return self._reply(prediction)
 
@@ -112,9 +128,9 @@ class Front:
 def app(front: Front) -> Litestar:
     """The routes over what the process is made of."""
 
-    @post("/v1/recommend", sync_to_thread=True, status_code=200)
-    def recommend(body: bytes) -> Response[bytes]:
-        return _json(200, front.recommend(body))
+    @post("/v1/recommend", status_code=200)
+    async def recommend(body: bytes) -> Response[bytes]:
+        return _json(200, await front.recommend(body))
 
     @post("/v1/events", sync_to_thread=True)
     def events(body: bytes) -> Response[bytes]:
@@ -128,11 +144,11 @@ def app(front: Front) -> Litestar:
     def healthz() -> Response[bytes]:
         champion = front.live.versions.engine.champion
         body = {
-            "ready": front.live.ready,
+            "ready": front.ready,
             "model_version": champion.version if champion is not None else None,
             "seen_ms": front.live.state.seen_ms,
         }
-        return _json(200 if front.live.ready else 503, body)
+        return _json(200 if front.ready else 503, body)
 
     @get("/metrics", sync_to_thread=False)
     def metrics() -> Response[bytes]:
@@ -168,10 +184,16 @@ def _json(status: int, value: Any) -> Response[bytes]:
     return Response(encode(value), status_code=status, media_type="application/json")
 
 
-def _problem(status: int, kind: str, detail: str, more: dict[str, Any]) -> Response[bytes]:
+def _problem(
+    status: int,
+    kind: str,
+    detail: str,
+    more: dict[str, Any],
+    retry_after_s: float = RETRY_AFTER_S,
+) -> Response[bytes]:
     """A problem detail. Source: RFC 9457, section 3."""
     body = {"type": f"urn:shoploop:problem:{kind}", "title": kind, "status": status}
-    headers = {"Retry-After": RETRY_AFTER_S} if status == 503 else {}
+    headers = {"Retry-After": f"{retry_after_s:.0f}"} if status in (429, 503) else {}
     return Response(
         encode({**body, "detail": detail, **more}),
         status_code=status,
@@ -183,6 +205,11 @@ def _problem(status: int, kind: str, detail: str, more: dict[str, Any]) -> Respo
 def _feedback_problem(_request: Request[Any, Any, Any], error: FeedbackError) -> Response[bytes]:
     if isinstance(error, InvalidEvent):
         return _problem(400, error.reason, str(error), {})
+    if isinstance(error, Overloaded):
+        status = 429 if error.by_caller else 503
+        return _problem(status, "overloaded", str(error), {}, error.retry_after_s)
+    if isinstance(error, DeadlineExceeded):
+        return _problem(504, "deadline_exceeded", str(error), {})
     return _problem(503, "unavailable", str(error), {})
 
 

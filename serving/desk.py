@@ -1,0 +1,110 @@
+"""Requests of every kind, whoever brings them: checked, answered, made records, kept.
+
+The shop's own ids end here: an answer is computed and logged under pseudonyms. It knows no
+transport.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from adapters.clock import wall_ms
+from adapters.kafka import topic_name
+from core.masking import masked, place_of
+from core.pseudonyms import Pepper
+from core.settings import Settings
+from schemas import topics
+from schemas.codec import cloud_headers, encode
+from schemas.errors import InvalidEvent
+from schemas.predictions import Prediction, RecommendRequest, RequestRecord, SimilarRequest
+from serving.answer import Moment, answer
+from serving.ledger import Ledger
+from serving.outbox import Outgoing
+from serving.state import Live
+
+Listed = RecommendRequest | SimilarRequest
+
+
+class WordsDesk(Protocol):
+    """Answers the requests that bring words: a search's, or a text's to be classified."""
+
+    def checked(self, request: RequestRecord) -> RequestRecord:
+        """The request itself; raises InvalidEvent when it cannot be served here."""
+
+    def answer(self, batch: list[RequestRecord], moment: Moment) -> list[Prediction]:
+        """One answer per request, in order."""
+
+
+class Desk:
+    """Answers requests and keeps the answers.
+
+    Args:
+        settings: the task, and what topics are called.
+        process: who signs the answers.
+        live: state and versions.
+        ledger: where answers are safe.
+        pepper: makes pseudonyms, where the shop wants them.
+        words: who answers requests of other types than lists of items.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        process: str,
+        live: Live,
+        ledger: Ledger,
+        pepper: Pepper | None = None,
+        words: dict[type, WordsDesk] | None = None,
+    ) -> None:
+        self.task = settings.task
+        self._pepper = pepper
+        self._process = process
+        self._live = live
+        self._ledger = ledger
+        self._words = words or {}
+        self._topic = topic_name(settings, topics.PREDICTIONS)
+
+    def checked(self, request: RequestRecord) -> RequestRecord:
+        """The request itself; raises InvalidEvent for one that is not served here."""
+        words = self._words.get(type(request))
+        if words is not None:
+            return words.checked(request)
+        if isinstance(request, RecommendRequest | SimilarRequest) and request.task == self.task:
+            return request
+        raise InvalidEvent("unknown_task", f"task {request.task!r}, expected {self.task!r}")
+
+    def answer(self, batch: list[RequestRecord], arrived_s: float) -> list[Prediction]:
+        """One answer per request, in order; lists are all from one engine and one state."""
+        moment = Moment(wall_ms(), arrived_s, self._process)
+        known = [masked(request, self._pepper) for request in batch]
+        found: dict[int, Prediction] = {}
+        lists = {
+            p: r for p, r in enumerate(known) if isinstance(r, RecommendRequest | SimilarRequest)
+        }
+        if lists:
+            found.update(zip(lists, self._lists(list(lists.values()), moment), strict=True))
+        for kind, desk in self._words.items():
+            mine = {place: r for place, r in enumerate(known) if isinstance(r, kind)}
+            if mine:
+                found.update(zip(mine, desk.answer(list(mine.values()), moment), strict=True))
+        return [found[place] for place in range(len(batch))]
+
+    def record(self, batch: Sequence[RequestRecord], answers: Sequence[Prediction]) -> None:
+        """Returns once the answers are safe: they will be on `predictions`, once each.
+
+        Raises:
+            Unavailable: the spool or the disk is full.
+        """
+        self._ledger.put(list(map(self.outgoing, batch, answers)))
+
+    def outgoing(self, request: RequestRecord, prediction: Prediction) -> Outgoing:
+        """The answer to a request as a record, in the partition of its visitor's events."""
+        headers = cloud_headers("prediction", prediction.prediction_id, self._process)
+        key = prediction.visitor_id.encode()
+        to = place_of(request.visitor_id, self._pepper)
+        return Outgoing(self._topic, key, encode(prediction), headers, to)
+
+    def _lists(self, batch: list[Listed], moment: Moment) -> list[Prediction]:
+        with self._live.lock:
+            return answer(self._live.state, self._live.versions.engine, batch, moment)

@@ -1,0 +1,197 @@
+"""Answers on their way to `predictions`, safe on this machine's disk from before the reply.
+
+`put` appends to a spool and returns; one thread sends what the spool holds, in order, in Kafka
+transactions. How far it is travels in the same transaction, as an offset of a consumer group of the
+spool's own: so after a kill the broker itself says what it has, and the rest is sent, once. It
+knows no request and no answer.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from confluent_kafka import Consumer, KafkaException, TopicPartition
+
+from adapters.clock import wall_ms
+from adapters.home import home_of
+from adapters.kafka import consumer, group_name, topic_name
+from core.rate_limit import Limit, take
+from core.settings import Settings
+from schemas import topics
+from schemas.errors import Unavailable
+from serving.outbox import Outgoing
+from serving.spool import Spool, Taken, Waiting
+from serving.transactions import STEP_S, Fenced, Transactions
+
+PACE = Limit(20.0, 20)
+"""Transactions a second, and at once after a quiet time: each costs the broker some 4 ms of CPU."""
+LOOK_S = 0.5
+RETAKEN_WITHIN_S = 120.0
+DRAINED_WITHIN_S = 8.0
+
+log = logging.getLogger(__name__)
+_pack = msgspec.msgpack.Encoder().encode
+_Packed = tuple[str, bytes | None, bytes | None, list[tuple[str, bytes]], int | None]
+_unpack = msgspec.msgpack.Decoder(_Packed).decode
+
+
+def spool_folder(settings: Settings, process: str) -> Path:
+    """Where a serving process keeps what Kafka does not have yet."""
+    return home_of(settings) / "serving" / process / "spool"
+
+
+class Ledger:
+    """Records of one process on their way to Kafka.
+
+    Args:
+        settings: where Kafka is, and the bounds of the spool.
+        process: whose spool and transactional id these are.
+
+    Raises:
+        BadSettings: another process of this name runs here.
+        Unavailable: the disk refuses.
+    """
+
+    def __init__(self, settings: Settings, process: str) -> None:
+        self._settings = settings
+        self._spool = Spool(
+            spool_folder(settings, process),
+            settings.spool_mb * 2**20,
+            fsync=settings.spool_fsync,
+        )
+        self._group = group_name(settings, f"serving.spool.{self._spool.name}")
+        self._mark = topic_name(settings, topics.PREDICTIONS)
+        transactional_id = group_name(settings, f"serving.{process}")
+        self._transactions = Transactions(settings, transactional_id, self._over)
+        self._wake = threading.Event()
+        self._closing = threading.Event()
+        self._until_s = float("inf")
+        self._taken_s = 0.0
+        self._full_at_s = 0.0
+        self._metadata: Any = None
+
+    @property
+    def waiting(self) -> Waiting:
+        """What Kafka does not have yet."""
+        return self._spool.waiting
+
+    def put(self, records: Sequence[Outgoing]) -> None:
+        """Returns once the records are safe from a kill of this process; by any thread.
+
+        Raises:
+            Unavailable: the spool or the disk is full.
+        """
+        packed = [
+            _pack((each.topic, each.key, each.value, list(each.headers), each.partition))
+            for each in records
+        ]
+        self._spool.append(packed, wall_ms())
+        self._wake.set()
+
+    def run(self) -> None:
+        """Sends until `finish`, then what is left, for a while; to be run by one thread.
+
+        Raises:
+            Unavailable: another process took the transactional id, or the disk is damaged.
+        """
+        try:
+            self._open()
+            while self._goes_on():
+                self._send_all()
+        except Unavailable as error:
+            if not self._over():
+                raise
+            log.warning("Kafka has not taken all: %s", error)
+        finally:
+            self._transactions.close()
+        left = self._spool.waiting
+        if left.records:
+            log.warning("%d records stay in the spool for the next start", left.records)
+
+    def finish(self, within_s: float = DRAINED_WITHIN_S) -> None:
+        """Asks `run` to end once all is sent, at the latest after so many seconds."""
+        self._until_s = time.monotonic() + within_s
+        self._closing.set()
+        self._wake.set()
+
+    def close(self) -> None:
+        """Lets go of the spool; after `run` has ended."""
+        self._spool.close()
+
+    def _over(self) -> bool:
+        return time.monotonic() > self._until_s
+
+    def _goes_on(self) -> bool:
+        """Waits for records, and for more of them when transactions are many; False at the end."""
+        if self._closing.is_set():
+            return self._spool.waiting.records > 0 and not self._over()
+        if self._wake.wait(LOOK_S):
+            self._full_at_s, taken = take(self._full_at_s, PACE, time.monotonic())
+            if not taken.granted:
+                self._closing.wait(taken.retry_in_s)
+                self._full_at_s, _ = take(self._full_at_s, PACE, time.monotonic())
+        return True
+
+    def _send_all(self) -> None:
+        self._wake.clear()
+        while (taken := self._spool.take()) is not None:
+            try:
+                self._send(taken)
+            except Fenced as error:
+                self._retake(error)
+            if self._over():
+                return
+
+    def _send(self, taken: Taken) -> None:
+        records = []
+        for payload in taken.payloads:
+            topic, key, value, headers, partition = _unpack(payload)
+            records.append(Outgoing(topic, key, value, headers, partition))
+        far = [TopicPartition(self._mark, 0, taken.end)]
+        self._transactions.send(records, far, self._metadata)
+        self._spool.done(taken)
+
+    def _open(self) -> None:
+        self._transactions.open()
+        self._taken_s = time.monotonic()
+        self._recall()
+
+    def _retake(self, error: Fenced) -> None:
+        """Takes the id again: a broker that stood still closes what was open. Of two processes of
+        one name this leaves the one that was there first."""
+        if time.monotonic() - self._taken_s < RETAKEN_WITHIN_S:
+            raise error
+        log.warning("the transactional id was taken away; taking it again")
+        self._transactions.reopen()
+        self._taken_s = time.monotonic()
+        self._recall()
+
+    def _recall(self) -> None:
+        """Asks the broker how far it is: a kill may have come between its commit and our note."""
+        client = consumer(self._settings, self._group)
+        try:
+            far = self._far(client)
+            self._metadata = client.consumer_group_metadata()
+        finally:
+            client.close()
+        if far > 0:
+            self._spool.skip_to(far)
+        left = self._spool.waiting.records
+        if left:
+            log.info("%d records were left in the spool", left)
+
+    def _far(self, client: Consumer) -> int:
+        """The number below which the broker has all; negative when it knows of none."""
+        while True:
+            try:
+                (far,) = client.committed([TopicPartition(self._mark, 0)], STEP_S)
+                return int(far.offset)
+            except KafkaException as error:
+                if not error.args[0].retriable() or self._over():
+                    raise Unavailable(f"offsets of {self._group}: {error}") from error
