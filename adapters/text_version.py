@@ -60,10 +60,10 @@ class Reader:
         self.size = self._tokenizer.get_vocab_size()
 
     def ids(self, text: str, pair: str = "") -> list[int]:
-        """The ids of a text, with its pair where it has one."""
+        """The ids of a text, with its pair where it has one; one id at least."""
         encode = self._tokenizer.encode
         found: list[int] = (encode(text, pair) if pair else encode(text)).ids
-        return found
+        return found or [0]
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,14 @@ class PairCost:
         share = (1.0 - DECAY) * (2.0 if seen > self.pair_ms else 1.0)
         return PairCost(round(self.pair_ms + share * (seen - self.pair_ms), 6))
 
+    def eased(self) -> PairCost:
+        """The mean after a search in which no pair fitted: a spell of dear ones must not last.
+
+        >>> PairCost(50.0).eased().pair_ms
+        45.0
+        """
+        return PairCost(round(self.pair_ms * DECAY, 6))
+
 
 def next_pairs(cost: PairCost, left_ms: float, waiting: int) -> int:
     """Pairs of the next run: what fits into the time left, at most `MOST_AT_ONCE`; 0 is the end.

@@ -1,0 +1,141 @@
+"""Finds the candidates of a search: by words, by vectors, and by exact ids and titles.
+
+Everything that needs the items' lock happens here, in two short spells; the encoder runs between.
+It orders nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adapters.onnx import GRAPH_ERRORS
+from adapters.tantivy_index import Narrowing
+from adapters.text_version import SearchVersion
+from core.search_columns import DENSE, word_columns
+from schemas.predictions import Filters, SearchRequest
+from serving.answer import MODEL_FAILED
+from serving.search_items import SearchItems
+from serving.search_query import Wording, wording
+
+FOUND = 100
+"""Items that each of the two ways to find brings."""
+EXACT, BM25, NEAR = "exact", "bm25", "dense"
+
+log = logging.getLogger(__name__)
+Floats = NDArray[np.float64]
+Cosines = NDArray[np.float32]
+
+
+@dataclass
+class Found:
+    """Candidates of one search: what they are, what found each, and their columns so far."""
+
+    words: Wording
+    item_ids: list[str]
+    titles: list[str]
+    sources: list[list[str]]
+    exact: frozenset[str]
+    bm25: Floats
+    columns: dict[str, Floats] = field(default_factory=dict)
+    degraded: str | None = None
+
+
+class Finder:
+    """Looks things up among the items as they are now."""
+
+    def __init__(self, items: SearchItems) -> None:
+        self._items = items
+
+    def find(self, request: SearchRequest, version: SearchVersion | None) -> Found:
+        """Candidates with every column of the version's blend but the cross-encoder's."""
+        items, filters = self._items, request.filters or Filters()
+        n = max(FOUND, request.k) + len(request.exclude_item_ids)
+        with items.lock:
+            words = wording(items.book, items.index, request.query)
+        hits = dict(items.index.hits(words.query, _narrowing(filters), n))
+        cosines, degraded = self._cosines(version, words.text)
+        with items.lock:
+            passes = items.book.masks.mask(items.book.catalogue, filters)
+            exact = [row for row in items.book.exact(request.query.strip()) if passes[row]]
+            near = _nearest(cosines, passes, n)
+            rows = self._kept((*exact, *hits, *near), passes, set(request.exclude_item_ids))
+            found = self._described(rows, words, (exact, hits, near))
+            if version is not None:
+                terms = [items.book.terms[row] for row in rows]
+                forms, counts = version.card.bm25, items.book.counts
+                found.columns.update(word_columns(words.terms, terms, counts, forms))
+        found.columns[DENSE] = _of_rows(cosines, rows)
+        found.degraded = degraded
+        return found
+
+    def _cosines(self, version: SearchVersion | None, text: str) -> tuple[Cosines, str | None]:
+        """The cosine of the query with every row that has a vector; or why there is none."""
+        vectors = self._items.vectors.get(version.version) if version is not None else None
+        if version is None or vectors is None or not text:
+            return np.zeros(0, np.float32), None
+        try:
+            return vectors.cosines(version.query_vectors([text])[0]), None
+        except GRAPH_ERRORS as error:
+            log.error("version %s failed on a query: %s", version.version, error)
+            return np.zeros(0, np.float32), MODEL_FAILED
+
+    def _kept(
+        self, rows: Iterable[int], passes: NDArray[np.bool_], excluded: set[str]
+    ) -> list[int]:
+        """Each row once, in order, less those that may not be shown."""
+        item_ids = self._items.book.catalogue.item_ids
+        return [row for row in dict.fromkeys(rows) if passes[row] and item_ids[row] not in excluded]
+
+    def _described(
+        self,
+        rows: list[int],
+        words: Wording,
+        brought: tuple[Sequence[int], dict[int, float], Sequence[int]],
+    ) -> Found:
+        catalogue = self._items.book.catalogue
+        exact, hits, near = brought
+        by = ((EXACT, set(exact)), (BM25, set(hits)), (NEAR, set(near)))
+        return Found(
+            words=words,
+            item_ids=[catalogue.item_ids[row] for row in rows],
+            titles=[catalogue.titles[row] for row in rows],
+            sources=[[name for name, those in by if row in those] for row in rows],
+            exact=frozenset(catalogue.item_ids[row] for row in exact),
+            bm25=np.array([hits.get(row, 0.0) for row in rows]),
+        )
+
+
+def _narrowing(filters: Filters) -> Narrowing:
+    return Narrowing(
+        listed_only=filters.in_stock_only,
+        categories=filters.categories,
+        excluded=filters.excluded_categories,
+        price_from=filters.price_from,
+        price_to=filters.price_to,
+    )
+
+
+def _nearest(cosines: Cosines, passes: NDArray[np.bool_], n: int) -> list[int]:
+    """The n rows of the greatest cosine among those that pass and have a vector, best first."""
+    length = min(len(cosines), len(passes))
+    n = min(n, length)
+    if n < 1:
+        return []
+    known = passes[:length] & ~np.isnan(cosines[:length])
+    scores = np.where(known, cosines[:length], -np.inf)
+    best = np.argpartition(scores, length - n)[length - n :]
+    best = best[np.lexsort((best, -scores[best]))]
+    return [int(row) for row in best if np.isfinite(scores[row])]
+
+
+def _of_rows(cosines: Cosines, rows: Sequence[int]) -> Floats:
+    found = np.full(len(rows), np.nan)
+    for place, row in enumerate(rows):
+        if row < len(cosines):
+            found[place] = cosines[row]
+    return found
