@@ -104,7 +104,9 @@ def consumer(
     return Consumer(options)
 
 
-def ensure_topics(settings: Settings, wanted: Iterable[Topic] = topics.ALL) -> None:
+def ensure_topics(
+    settings: Settings, wanted: Iterable[Topic] = topics.ALL, *, within_s: float = ANSWER_WITHIN_S
+) -> None:
     """Creates the topics that are missing, with their partitions and retention.
 
     Raises:
@@ -114,7 +116,7 @@ def ensure_topics(settings: Settings, wanted: Iterable[Topic] = topics.ALL) -> N
     refusals = Refusals()
     admin = AdminClient({**_COMMON, **client_options(settings, refusals)})
     try:
-        there = listed_topics(admin, refusals, ANSWER_WITHIN_S)
+        there = listed_topics(admin, refusals, within_s)
         missing = []
         for topic in wanted:
             found = there.get(topic_name(settings, topic))

@@ -150,6 +150,7 @@ _ORDER: dict[str, tuple[str, ...]] = {
     "alerts": ("alert_id", "event_time_ms"),
     "erasures": ("visitor_id", "requested_at_ms"),
     "resent": ("letter", "sent_at_ms"),
+    "audit": ("event_time_ms", "actor"),
 }
 _SOUGHT: dict[str, tuple[str, ...]] = {
     "events.valid": ("visitor_id", "event_id", "prediction_id"),

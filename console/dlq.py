@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from console.audit import audited
 from console.orders import add_place, settings_here
 from console.resend import Sender, read_letters, read_resent
 from core.dead_letters import Count, Letter, Wanted, counted, readable
@@ -144,7 +145,23 @@ def as_object(letter: Letter, resent: bool) -> dict[str, Any]:
 
 
 def _replay(settings: Settings, arguments: argparse.Namespace) -> None:
-    sender = None if arguments.dry_run else Sender(settings)
+    if arguments.dry_run:
+        _send_again(settings, arguments, None)
+        return
+    with audited(settings, "dlq.replay", arguments.topic, _asked(arguments)) as note:
+        sent = _send_again(settings, arguments, Sender(settings))
+        note.detail = f"{sent} letters; {note.detail}".rstrip("; ")
+
+
+def _asked(arguments: argparse.Namespace) -> str:
+    """Which letters were asked for, without the bytes of any."""
+    named = ("reason", "partition", "offset", "from_offset", "to_offset", "limit", "again")
+    given = ((name, getattr(arguments, name)) for name in named)
+    said = [f"{name}={value}" for name, value in given if value is not None and value is not False]
+    return " ".join([*said, "edited"] if arguments.from_file else said)
+
+
+def _send_again(settings: Settings, arguments: argparse.Namespace, sender: Sender | None) -> int:
     resent = sender.resent if sender is not None else read_resent(settings)
     matching = list(_chosen(settings, arguments))
     fresh = [each for each in matching if arguments.again or each.place not in resent]
@@ -155,12 +172,13 @@ def _replay(settings: Settings, arguments: argparse.Namespace) -> None:
     if arguments.json:
         places = [letter.place for letter in letters]
         _print_json({"sent": sent, "letters": places, "sent_before": passed_over})
-        return
+        return sent
     for letter in letters if sender is None else ():
         print(f"would send {letter.place}  {letter.reason}")
     before = f"; {passed_over} were sent before (--again sends them too)" if passed_over else ""
     what = f"{len(letters)} to send" if sender is None else f"{sent} sent again"
     print(f"{what} to {arguments.topic}{before}")
+    return sent
 
 
 def _edited(path: Path | None, letters: Sequence[Letter]) -> bytes | None:

@@ -31,6 +31,7 @@ COMMANDS: dict[str, str] = {
     "train": "train a model version now",
     "drill": "put drift into a copy of live traffic and see what notices it",
     "dlq": "show refused records, or send them again",
+    "keys": "make, show, renew or end API keys",
 }
 
 

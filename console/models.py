@@ -14,6 +14,7 @@ from rich.table import Table
 from adapters.artefacts import ArtefactStore
 from adapters.home import artefacts_url
 from adapters.kafka import Follower
+from console.audit import audited
 from console.orders import add_place, give, order_of, settings_here
 from console.status import live_models
 from core.model_version import MANIFEST
@@ -24,6 +25,7 @@ from schemas.errors import BadSettings
 from schemas.models import Manifest, ModelLog, ModelPointer
 
 HELP = "Show the history of model versions, or order the decider to change what is live."
+ORDERS = ("promote", "rollback", "pin", "unpin", "freeze", "unfreeze")
 READ_WITHIN_S = 10.0
 _NEEDS_VERSION = ("promote",)
 _EVIDENCE_SHOWN = 4
@@ -33,8 +35,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `models`."""
     parser.add_argument(
         "action",
-        choices=["history", "list", "promote", "rollback", "pin", "unpin"],
-        help="history and list show; the others order",
+        choices=["history", "list", *ORDERS],
+        help="history and list show; the others order (freeze: the rankers learn no more)",
     )
     parser.add_argument("version", nargs="?", help="the version to promote or to pin")
     parser.add_argument("--task", help="the task (default: SHOPLOOP_TASK)")
@@ -57,7 +59,10 @@ def run(arguments: argparse.Namespace) -> int:
         return 0
     if arguments.action in _NEEDS_VERSION and not arguments.version:
         raise BadSettings(f"`shoploop models {arguments.action}` needs a VERSION")
-    give(settings, order_of(task, arguments.action, arguments.version, arguments.reason))
+    version = arguments.version or ""
+    with audited(settings, f"models.{arguments.action}", f"{task} {version}".rstrip()) as note:
+        note.detail = arguments.reason
+        give(settings, order_of(task, arguments.action, arguments.version, arguments.reason))
     console.print(f"ordered: {arguments.action} {arguments.version or ''}".rstrip())
     return 0
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from rich.console import Console
 
 from adapters.home import home_of, tasks_of
+from console.audit import audited
 from console.orders import add_place, give, order_of, settings_here
 from core.settings import Settings
 from local.state import read_state
@@ -54,7 +55,8 @@ def run(arguments: argparse.Namespace) -> int:
     task = arguments.task or settings.task
     if _here(arguments, settings, task):
         return _foreground()(arguments, settings, task, console)
-    give(settings, order_of(task, "retrain", None, arguments.reason, tune=arguments.tune))
+    with audited(settings, "train.retrain", task, arguments.reason):
+        give(settings, order_of(task, "retrain", None, arguments.reason, tune=arguments.tune))
     console.print(f"asked for a retrain of {task}; see `shoploop models history --task {task}`")
     return 0
 

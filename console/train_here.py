@@ -14,6 +14,7 @@ from adapters.artefacts import ArtefactStore
 from adapters.clock import wall_ms
 from adapters.home import artefacts_url, home_of
 from adapters.signing import load_or_create, load_signing_key
+from console.audit import audited
 from console.orders import give
 from console.status import live_models
 from core.model_version import sha256
@@ -67,7 +68,8 @@ def train_here(
                 made = bench.publish(run, Told(BY_HAND), stages)
                 _published(settings, made, stages, console)
                 if arguments.publish:
-                    give(settings, offer_by_hand(task, made))
+                    with audited(settings, "train.publish", f"{name} {made.manifest.version}"):
+                        give(settings, offer_by_hand(task, made))
                     console.print("offered to the decider; see `shoploop models history`")
     finally:
         stages.close()

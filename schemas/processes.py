@@ -118,6 +118,7 @@ PROCESSES: tuple[Process, ...] = (
         sends=(
             topics.COMMANDS,
             topics.RESENT,
+            topics.AUDIT,
             *(topics.BY_NAME[str(each.refused_from)] for each in topics.DEAD_LETTERS),
         ),
     ),

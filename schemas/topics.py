@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 
 from schemas import (
+    audit,
     events,
     identities,
     items,
@@ -96,6 +97,7 @@ WEIGHTS = Topic(name="weights", key="task/surface/role", record=models.Weights, 
 ALERTS = Topic(name="alerts", key="alert_id", record=metrics.Alert, cleanup="compact")
 ERASURES = Topic(name="erasures", key="visitor_id", record=models.Erasure, cleanup="compact")
 RESENT = Topic(name="resent", key="letter", record=resent.Resent, cleanup="compact")
+AUDIT = Topic(name="audit", key="actor", record=audit.AdminAction, retention_ms=730 * DAY_MS)
 PROGRESS = Topic(name="progress", key="process", record=watermarks.Progress, retention_ms=DAY_MS)
 
 _PLAIN = (
@@ -117,6 +119,7 @@ _PLAIN = (
     ALERTS,
     ERASURES,
     RESENT,
+    AUDIT,
     PROGRESS,
 )
 

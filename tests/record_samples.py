@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from schemas import topics
+from schemas.audit import AdminAction
 from schemas.events import (
     Consent,
     EventItem,
@@ -252,6 +253,17 @@ _OTHERS: dict[Topic, list[Any]] = {
             sent_at_ms=AT_MS,
             edited=True,
             by="me",
+        )
+    ],
+    topics.AUDIT: [
+        AdminAction(
+            audit_id="a1",
+            event_time_ms=AT_MS,
+            actor="me",
+            action="models.promote",
+            target="recommend m2",
+            outcome="done",
+            detail="looks right",
         )
     ],
 }

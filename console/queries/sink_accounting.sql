@@ -8,6 +8,7 @@ SELECT
     uniqExact(_topic_id) AS topic_ids
 FROM (
     SELECT 'alerts' AS place, _topic, _topic_id, _partition, _offset FROM alerts UNION ALL
+    SELECT 'audit' AS place, _topic, _topic_id, _partition, _offset FROM audit UNION ALL
     SELECT 'commands' AS place, _topic, _topic_id, _partition, _offset FROM commands UNION ALL
     SELECT 'dead_letters' AS place, _topic, _topic_id, _partition, _offset FROM dead_letters UNION ALL
     SELECT 'drift' AS place, _topic, _topic_id, _partition, _offset FROM drift UNION ALL

@@ -12,6 +12,7 @@ from tables_factory import DAY_MS, MINUTE_MS, START_MS, Tables, answer, judged, 
 from adapters.clickhouse import connected
 from adapters.tables_migrate import migrate
 from schemas import topics
+from schemas.audit import AdminAction
 from schemas.models import ModelLog
 from schemas.resent import Resent
 from streams.sink_refused import DeadLetter
@@ -120,3 +121,19 @@ def test_slow_and_degraded_answers_are_counted_by_hour_and_reason(tables: Tables
     assert (hour["answers"], hour["p50"], hour["slowest"]) == (4, 2.0, 3.0)
     (day,) = tables.ask("degraded_daily")
     assert (day["reason"], day["degraded_answers"], day["share"]) == ("no_model", 1, 0.25)
+
+
+def test_an_action_that_came_twice_is_told_once(tables: Tables) -> None:
+    done = AdminAction(
+        audit_id="a1",
+        event_time_ms=START_MS,
+        actor="me",
+        action="keys.revoke",
+        target="shop (k1)",
+        outcome="done",
+    )
+    begun = replace(done, outcome="unknown")
+    tables.put(topics.AUDIT, begun, done, done, replace(begun, audit_id="a2", actor="you"))
+    first, second = tables.ask("audit_history")
+    assert (first["who"], first["ended"], second["ended"]) == ("me", "done", "unknown")
+    assert len(tables.ask("audit_history", who="you", from_ms=START_MS)) == 1
