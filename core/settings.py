@@ -45,6 +45,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     streams_memory_mb: int = 800
     # serving: versions
     versions_memory_mb: int = 1_024
+    # traces
+    otlp: str = ""
+    trace_ratio: float = 0.01
     # intake
     late_horizon_ms: int = 0
     currency: str = ""

@@ -5,9 +5,9 @@ import time
 from collections.abc import Sequence
 from functools import partial
 from threading import Event, Thread
+from typing import Any
 
 import uvicorn
-from litestar import Litestar
 
 from adapters.health import start_health
 from adapters.home import home_of
@@ -31,9 +31,12 @@ from serving.progress import Reporter
 from serving.requests import RequestLoop
 from serving.shadow import PROCESS, ShadowLoop
 from serving.snapshot import SnapshotFile
+from serving.standing import Standing
 from serving.state import Live
+from serving.traces import traces_of
 from serving.versions import REPLICA_ROLES, SHADOW_ROLES, Versions
 from serving.web import Front, app
+from serving.web_watch import Watched
 
 log = logging.getLogger(__name__)
 
@@ -49,12 +52,14 @@ class Parts:
         self.process = process
         self.guard = guard
         self.metrics = Metrics()
+        self.traces = traces_of(settings, process, self.metrics.stage)
         self.outbox = Outbox(settings)
         library = Library(settings)
         self.versions = Versions(library, roles, process, self._announce, self.report, guard)
         snapshots = SnapshotFile(home_of(settings) / "serving" / f"{process}.snapshot")
         self.live = Live(settings, self.versions, snapshots, eager=eager)
         library.prepare = self.live.prepare
+        self.metrics.collect(Standing(library, self.live))
         self.reporter = Reporter(settings, process, self.live, self.outbox)
 
     def report(self) -> None:
@@ -70,13 +75,13 @@ class Parts:
 
     def metrics_text(self) -> str:
         """The figures of this process as Prometheus text."""
-        champion = self.versions.engine.champion
-        return self.metrics.text(champion.version if champion else "", self.versions.swaps)
+        return self.metrics.text()
 
     def close(self) -> None:
         """Stops loading and sends what is left."""
         self.versions.close()
         self.outbox.close()
+        self.traces.close()
 
     def _announce(self, entry: ModelLog) -> None:
         topic = topic_name(self.settings, topics.MODEL_LOG)
@@ -88,8 +93,9 @@ def run_replica(settings: Settings, guard: Guard) -> None:
     pepper = load_pepper(settings)
     parts = Parts(settings, settings.name, REPLICA_ROLES, guard, eager=True)
     ledger = Ledger(settings, parts.process)
-    desk = Desk(settings, parts.process, parts.live, ledger, pepper)
-    lists = Batcher("lists", desk.answer, limits_of(settings), desk.record)
+    _watch_spool(parts.metrics, ledger)
+    desk = Desk(settings, parts.process, parts.live, ledger, pepper, traces=parts.traces)
+    lists = Batcher("lists", desk.answer, limits_of(settings), desk.record, parts.metrics)
     loop = RequestLoop(settings, desk, parts.outbox, parts.metrics)
     intake = EventIntake(settings, parts.process, parts.outbox)
     front = Front(desk, parts.live, lists, intake, parts.metrics)
@@ -104,7 +110,8 @@ def run_replica(settings: Settings, guard: Guard) -> None:
     sender = guard.start("ledger", ledger.run)
     asked = [guard.start("state", parts.follow), guard.start("requests", answer)]
     batches = [guard.start(each.name, partial(each.run, Event())) for each in (lists,)]
-    server = _serve(settings, app(front)) if settings.http_port else None
+    watched = Watched(app(front), parts.metrics, parts.traces)
+    server = _serve(settings, watched) if settings.http_port else None
     if server is not None:
         asked.append(guard.start("http", server.run))
     guard.wait()
@@ -119,6 +126,19 @@ def run_replica(settings: Settings, guard: Guard) -> None:
     ledger.close()
     parts.close()
     guard.check()
+
+
+def _watch_spool(metrics: Metrics, ledger: Ledger) -> None:
+    metrics.gauge(
+        "spool_bytes",
+        "Bytes of answers on disk that the broker does not have.",
+        lambda: ledger.waiting.size_bytes,
+    )
+    metrics.gauge(
+        "spool_records",
+        "Answers on disk that the broker does not have.",
+        lambda: ledger.waiting.records,
+    )
 
 
 def _join(threads: Sequence[Thread]) -> None:
@@ -147,7 +167,7 @@ def run_shadow(settings: Settings, guard: Guard) -> None:
     guard.check()
 
 
-def _serve(settings: Settings, application: Litestar) -> uvicorn.Server:
+def _serve(settings: Settings, application: Any) -> uvicorn.Server:
     config = uvicorn.Config(
         application,
         host=settings.http_host,

@@ -22,6 +22,7 @@ from serving.answer import Moment, answer
 from serving.ledger import Ledger
 from serving.outbox import Outgoing
 from serving.state import Live
+from serving.traces import Traces
 
 Listed = RecommendRequest | SimilarRequest
 
@@ -46,6 +47,7 @@ class Desk:
         ledger: where answers are safe.
         pepper: makes pseudonyms, where the shop wants them.
         words: who answers requests of other types than lists of items.
+        traces: what requests belong to, and how long their parts take.
     """
 
     def __init__(
@@ -56,7 +58,9 @@ class Desk:
         ledger: Ledger,
         pepper: Pepper | None = None,
         words: dict[type, WordsDesk] | None = None,
+        traces: Traces | None = None,
     ) -> None:
+        self.traces = traces or Traces()
         self.task = settings.task
         self._pepper = pepper
         self._process = process
@@ -67,6 +71,7 @@ class Desk:
 
     def checked(self, request: RequestRecord) -> RequestRecord:
         """The request itself; raises InvalidEvent for one that is not served here."""
+        self.traces.keep(request.request_id)
         words = self._words.get(type(request))
         if words is not None:
             return words.checked(request)
@@ -76,7 +81,10 @@ class Desk:
 
     def answer(self, batch: list[RequestRecord], arrived_s: float) -> list[Prediction]:
         """One answer per request, in order; lists are all from one engine and one state."""
-        moment = Moment(wall_ms(), arrived_s, self._process)
+        with self.traces.part("answer", batch, arrived_s):
+            return self._answered(batch, Moment(wall_ms(), arrived_s, self._process))
+
+    def _answered(self, batch: list[RequestRecord], moment: Moment) -> list[Prediction]:
         known = [masked(request, self._pepper) for request in batch]
         found: dict[int, Prediction] = {}
         lists = {
@@ -96,11 +104,13 @@ class Desk:
         Raises:
             Unavailable: the spool or the disk is full.
         """
-        self._ledger.put(list(map(self.outgoing, batch, answers)))
+        with self.traces.part("log", batch):
+            self._ledger.put(list(map(self.outgoing, batch, answers)))
 
     def outgoing(self, request: RequestRecord, prediction: Prediction) -> Outgoing:
         """The answer to a request as a record, in the partition of its visitor's events."""
         headers = cloud_headers("prediction", prediction.prediction_id, self._process)
+        headers += self.traces.header(request.request_id)
         key = prediction.visitor_id.encode()
         to = place_of(request.visitor_id, self._pepper)
         return Outgoing(self._topic, key, encode(prediction), headers, to)

@@ -1,80 +1,158 @@
-"""Prometheus figures of a serving process, in a registry of its own."""
+"""Prometheus figures of a serving process, in a registry of its own.
 
-from collections.abc import Sequence
+Names and units by Prometheus's conventions; labels are words of ours, never ids, items or queries.
+What stands at a moment (versions, lag, age) is read when it is asked for, by `serving/standing.py`
+or a callable; here is what is counted with every request, in a few microseconds.
+"""
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from collections.abc import Callable, Sequence
+from typing import Generic, TypeVar
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+    generate_latest,
+)
+from prometheus_client.registry import Collector
 
 from schemas.predictions import Prediction
 
-_BUCKETS = (0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 0.512, 1.0, 2.0)
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+_PREFIX = "shoploop_serving_"
+_SECONDS = (0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 0.512, 1.0, 2.0, 4.0)
+_BATCHES = (1, 2, 4, 8, 16, 32, 64)
+
+
+Child = TypeVar("Child")
+
+
+class _Family(Generic[Child]):
+    """Children of one metric, each looked up by its label values once."""
+
+    def __init__(self, made: Callable[..., Child]) -> None:
+        self._made = made
+        self._children: dict[tuple[str, ...], Child] = {}
+
+    def of(self, *values: str) -> Child:
+        """The child with these label values."""
+        child = self._children.get(values)
+        if child is None:
+            child = self._children[values] = self._made(*values)
+        return child
 
 
 class Metrics:
-    """What this process has answered, refused and loaded."""
+    """What this process has answered, refused and read; it is also the watch of its queues."""
 
     def __init__(self) -> None:
+        # Else each counter has a second series that says when it was made.
+        disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
-        registry = self.registry
-        self._answers = Counter(
-            "shoploop_serving_answers",
-            "Answers given.",
-            ["transport", "surface", "arm", "degraded"],
-            registry=registry,
+        self._answers = self._counter(
+            "answers", "Answers given.", "transport", "surface", "arm", "degraded"
         )
-        self._latency = Histogram(
-            "shoploop_serving_latency_seconds",
-            "From arrival to answer; over HTTP to the broker's acknowledgement.",
-            ["transport"],
-            buckets=_BUCKETS,
-            registry=registry,
+        self._latency = self._histogram(
+            "latency_seconds", "From arrival to answer, until it is safe.", "transport"
         )
-        self._refused = Counter(
-            "shoploop_serving_refused", "Requests refused.", ["reason"], registry=registry
+        self._stages = self._histogram(
+            "stage_seconds", "Parts of that, a batch at a time: queue, answer, log.", "stage"
         )
-        self._events = Counter(
-            "shoploop_serving_events", "Events taken over HTTP.", ["result"], registry=registry
+        self._passes = self._histogram(
+            "batch_seconds", "A pass over the requests of a queue.", "queue"
         )
-        self._swaps = Gauge(
-            "shoploop_serving_swaps", "Versions swapped in since the start.", registry=registry
+        self._batches = _Family(
+            Histogram(
+                _PREFIX + "batch_size",
+                "Requests answered in one pass.",
+                ["queue"],
+                buckets=_BATCHES,
+                registry=self.registry,
+            ).labels
         )
-        self._version = Gauge(
-            "shoploop_serving_model_info", "The champion in use.", ["version"], registry=registry
+        self._shed = self._counter(
+            "shed", "Requests not answered: over_share, over_capacity, deadline.", "queue", "reason"
         )
-        self._lag = Gauge(
-            "shoploop_serving_kafka_lag", "Records not read yet.", ["topic"], registry=registry
+        self._refused = self._counter("refused", "Requests refused as invalid.", "reason")
+        self._events = self._counter("events", "Events taken over HTTP.", "result")
+        self._replies = self._counter("http_requests", "HTTP requests.", "route", "status")
+        self._replied = self._histogram("http_request_seconds", "The whole HTTP request.", "route")
+        self.in_flight = Gauge(
+            _PREFIX + "http_in_flight", "HTTP requests being answered.", registry=self.registry
         )
-        self._derived = Counter(
-            "shoploop_shadow_answers", "Derived answers.", ["policy"], registry=registry
+        lag = Gauge(
+            _PREFIX + "kafka_lag", "Records not read yet.", ["topic"], registry=self.registry
         )
+        self._lag = _Family(lag.labels)
+        derived = Counter(
+            "shoploop_shadow_answers", "Derived answers.", ["policy"], registry=self.registry
+        )
+        self._derived = _Family(derived.labels)
 
     def answered(self, transport: str, answers: Sequence[Prediction], took_s: float) -> None:
         """Counts answers and the time from their arrival."""
+        latency = self._latency.of(transport)
         for given in answers:
             degraded = given.degraded or ""
-            self._answers.labels(transport, given.surface, given.arm, degraded).inc()
-            self._latency.labels(transport).observe(took_s)
+            self._answers.of(transport, given.surface, given.arm, degraded).inc()
+            latency.observe(took_s)
+
+    def batch(self, name: str, size: int, took_s: float) -> None:
+        """Counts a pass over the requests of a queue."""
+        self._batches.of(name).observe(size)
+        self._passes.of(name).observe(took_s)
+
+    def stage(self, stage: str, took_s: float) -> None:
+        """Counts the time that one part of answering took."""
+        self._stages.of(stage).observe(took_s)
+
+    def shed(self, name: str, reason: str) -> None:
+        """Counts a request that a queue did not answer."""
+        self._shed.of(name, reason).inc()
+
+    def replied(self, route: str, status: int, took_s: float) -> None:
+        """Counts an HTTP request; the route is the path's template."""
+        self._replies.of(route, str(status)).inc()
+        self._replied.of(route).observe(took_s)
 
     def derived(self, answers: Sequence[Prediction]) -> None:
         """Counts what the shadow wrote."""
         for given in answers:
-            self._derived.labels(given.policy).inc()
+            self._derived.of(given.policy).inc()
 
     def refused(self, reason: str) -> None:
         """Counts one refused request."""
-        self._refused.labels(reason).inc()
+        self._refused.of(reason).inc()
 
     def events(self, accepted: int, refused: int) -> None:
         """Counts events of one call."""
-        self._events.labels("accepted").inc(accepted)
-        self._events.labels("refused").inc(refused)
+        self._events.of("accepted").inc(accepted)
+        self._events.of("refused").inc(refused)
 
     def lag(self, topic: str, records: int) -> None:
         """Sets how many records of a topic wait."""
-        self._lag.labels(topic).set(records)
+        self._lag.of(topic).set(records)
 
-    def text(self, version: str, swaps: int) -> str:
+    def gauge(self, name: str, documentation: str, read: Callable[[], float]) -> None:
+        """Adds a figure that is read whenever the text is asked for."""
+        Gauge(_PREFIX + name, documentation, registry=self.registry).set_function(read)
+
+    def collect(self, collector: Collector) -> None:
+        """Adds figures that are gathered whenever the text is asked for."""
+        self.registry.register(collector)
+
+    def text(self) -> str:
         """Everything as Prometheus text."""
-        self._swaps.set(swaps)
-        self._version.clear()
-        self._version.labels(version).set(1)
         return generate_latest(self.registry).decode()
+
+    def _counter(self, name: str, documentation: str, *labels: str) -> _Family[Counter]:
+        made = Counter(_PREFIX + name, documentation, labels, registry=self.registry)
+        return _Family(made.labels)
+
+    def _histogram(self, name: str, documentation: str, *labels: str) -> _Family[Histogram]:
+        made = Histogram(
+            _PREFIX + name, documentation, labels, buckets=_SECONDS, registry=self.registry
+        )
+        return _Family(made.labels)

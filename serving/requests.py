@@ -13,6 +13,7 @@ from confluent_kafka import Consumer, KafkaException, Message
 
 from adapters.kafka import consumer, group_name, raise_if_lasting, topic_name
 from core.settings import Settings
+from core.trace_context import traceparent_of
 from schemas import topics
 from schemas.codec import Decoder, refused_headers
 from schemas.errors import InvalidEvent
@@ -20,6 +21,7 @@ from schemas.predictions import RequestRecord
 from serving.desk import Desk
 from serving.metrics import Metrics
 from serving.outbox import Delivery, Outbox, Outgoing
+from serving.traces import Trace
 
 BATCH = 32
 IDLE_S = 0.5
@@ -89,9 +91,11 @@ class RequestLoop:
     def _answer(self, messages: list[Message], arrived_s: float) -> None:
         batch: list[RequestRecord] = []
         outgoing: list[Outgoing] = []
+        traces: list[Trace] = []
         for message in messages:
             try:
                 batch.append(self._desk.checked(self._decode(message.value())))
+                traces += self._trace(message, batch[-1])
             except InvalidEvent as error:
                 self._metrics.refused(error.reason)
                 outgoing.append(self._refused(message, error))
@@ -99,6 +103,17 @@ class RequestLoop:
         outgoing.extend(map(self._desk.outgoing, batch, answers))
         self._sent.append((self._outbox.send(outgoing), messages))
         self._metrics.answered("kafka", answers, time.perf_counter() - arrived_s)
+        for trace in traces:
+            self._desk.traces.end(trace)
+
+    def _trace(self, message: Message, request: RequestRecord) -> list[Trace]:
+        """The trace that the asker began, or one of our own; none where there is none to keep."""
+        traces = self._desk.traces
+        found = traces.begin("request", "consumer", traceparent_of(message.headers()))
+        if found is None:
+            return []
+        traces.keep(request.request_id, found)
+        return [found]
 
     def _refused(self, message: Message, error: InvalidEvent) -> Outgoing:
         origin = f"{message.topic()}[{message.partition()}]@{message.offset()}"

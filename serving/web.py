@@ -28,7 +28,7 @@ from schemas.predictions import Prediction, RecommendRequest
 from serving.batching import Batcher
 from serving.desk import Desk
 from serving.intake import EventIntake
-from serving.metrics import Metrics
+from serving.metrics import CONTENT_TYPE, Metrics
 from serving.state import Live
 
 MAX_BODY_BYTES = 1_048_576
@@ -152,10 +152,7 @@ def app(front: Front) -> Litestar:
 
     @get("/metrics", sync_to_thread=False)
     def metrics() -> Response[bytes]:
-        versions = front.live.versions
-        champion = versions.engine.champion
-        text = front.metrics.text(champion.version if champion else "", versions.swaps)
-        return Response(text.encode(), media_type="text/plain; version=0.0.4; charset=utf-8")
+        return Response(front.metrics.text().encode(), media_type=CONTENT_TYPE)
 
     return Litestar(
         route_handlers=[recommend, events, healthz, metrics],

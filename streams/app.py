@@ -78,7 +78,12 @@ class Worker:
         return 1
 
     def _visitors(self) -> Stage:
-        return VisitorStage(self._settings, load_pepper(self._settings))
+        stage = VisitorStage(self._settings, load_pepper(self._settings))
+        if not self._settings.otlp:
+            return stage
+        from streams.traced import traced
+
+        return traced(stage, self._settings)
 
     def _tasks(self) -> Stage:
         return TaskRoom(self._settings, self._ends)

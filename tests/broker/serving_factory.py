@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -299,7 +299,10 @@ class Process:
 
 @contextmanager
 def running(
-    settings: Settings, *arguments: str, clickhouse: str | None = None
+    settings: Settings,
+    *arguments: str,
+    clickhouse: str | None = None,
+    extra: Mapping[str, str] | None = None,
 ) -> Iterator[Process]:
     """`python -m serving` with these arguments, ready, on a free port."""
     (port,) = free_ports(1)
@@ -308,6 +311,7 @@ def running(
         "SHOPLOOP_TOPIC_PREFIX": settings.topic_prefix,
         "SHOPLOOP_HOME": settings.home,
     }
+    environ |= extra or {}
     if clickhouse is not None:
         environ["SHOPLOOP_CLICKHOUSE"] = clickhouse
     command = [sys.executable, "-m", "serving", *arguments, "--port", str(port)]

@@ -126,7 +126,7 @@ def test_metrics_tell_answers_version_and_lag(shop: Shop, replica: Process) -> N
     expected = (
         'shoploop_serving_answers_total{arm="champion"',
         "shoploop_serving_latency_seconds_bucket",
-        'shoploop_serving_model_info{version="',
+        'shoploop_serving_model_info{role="champion",version="',
         'shoploop_serving_kafka_lag{topic="requests"}',
     )
     deadline = time.monotonic() + 20
