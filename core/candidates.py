@@ -35,8 +35,11 @@ SOURCE_NAMES = {
     PINNED: "pinned",
     ASKED: "asked",
 }
-TAKEN = {OWN: 80, COOCCURRENCE: 60, POPULARITY: 40, SEQUENCE: 60}
+TAKEN = {OWN: 80, COOCCURRENCE: 60, POPULARITY: 40, SEQUENCE: 60, TEXT: 40}
 """How many candidates each source may bring."""
+
+NEW_UP_TO, ALIKE_TO = 10, 3
+"""A session of at most ten items by one who never bought brings items like its newest three."""
 
 COOCCURRENCE_HISTORY = 100
 
@@ -234,10 +237,27 @@ def _by_source(ground: Ground, brought: Mapping[int, Rows]) -> list[tuple[int, R
     if ground.ask.candidates:
         return [(ASKED, ground.allowed.nonzero()[0])]
     found = [(COOCCURRENCE, ground.near[: TAKEN[COOCCURRENCE]])]
+    if ground.ask.item_id or _is_new(ground):
+        found.append((TEXT, _alike(ground)))
     if not ground.ask.item_id:
         found.append((OWN, ground.own[: TAKEN[OWN]]))
         found.append((POPULARITY, ground.popular[: TAKEN[POPULARITY]]))
     return found + [(bit, rows[ground.allowed[rows]]) for bit, rows in brought.items()]
+
+
+def _is_new(ground: Ground) -> bool:
+    """Whether this is a session that the shop knows little else of: titles speak for it, too."""
+    visitor = ground.visitor
+    is_known = ground.ask.history is None and bool(visitor.bought.any())
+    return not is_known and len(visitor.rows) <= NEW_UP_TO
+
+
+def _alike(ground: Ground) -> Rows:
+    """The allowed rows with titles like those of the newest few items, sold before or not."""
+    newest = list(dict.fromkeys(reversed(ground.visitor.recent)))[:ALIKE_TO]
+    lists = [ground.state.alike(row, TAKEN[TEXT]) for row in newest]
+    kept = [rows[ground.allowed[rows]][: TAKEN[TEXT] // len(newest)] for rows in lists]
+    return np.concatenate(kept) if kept else np.zeros(0, np.int64)
 
 
 def _heard(ground: Ground, sequence: SequenceScores | None) -> Rows:

@@ -20,7 +20,9 @@ from core.recent_baskets import RecentBaskets
 from core.relations import Relations
 from core.sequence import SequenceVocabulary
 from core.state_parts import parts_of, put_parts
+from core.text_neighbours import TextNeighbours
 from core.visitor_history import VisitorHistory
+from core.vocabularies import Vocabularies
 
 KIND_WEIGHT = {"purchase": 1.0, "add_to_cart": 0.5, "view_item": 0.1, "select_item": 0.1}
 """How much one interaction counts beside a purchase; a kind not named here counts nothing."""
@@ -28,7 +30,6 @@ KIND_WEIGHT = {"purchase": 1.0, "add_to_cart": 0.5, "view_item": 0.1, "select_it
 RELATED_ITEMS = 50
 """Only a visitor's newest items relate to each other: cheaper, and nearer to the next basket."""
 
-KEPT_VOCABULARIES = 4
 
 Visitors = MutableMapping[str, VisitorHistory]
 Owners = MutableMapping[str, str]
@@ -63,8 +64,8 @@ class ShopState:
         self.cooccurrence = Cooccurrence(max_cooccurrence_items)
         self.slot_of: NDArray[np.int64] = np.full(self.catalogue.capacity, -1, np.int64)
         self.row_of_slot: NDArray[np.int64] = np.full(self.catalogue.capacity, -1, np.int64)
-        self._columns: dict[int, tuple[SequenceVocabulary, Rows]] = {}
-        self._rows_of: dict[int, tuple[Rows, Rows]] = {}
+        self.vocabularies = Vocabularies()
+        self._titles = TextNeighbours()
 
     def apply(self, visitor_id: str, kind: str, item_ids: Sequence[str], at_ms: int) -> None:
         """Takes in one interaction of a visitor with some items; repeats within it count once."""
@@ -170,31 +171,11 @@ class ShopState:
 
     def vocabulary_columns(self, vocabulary: SequenceVocabulary) -> Rows:
         """Column of each catalogue item, len(vocabulary) for those that it does not know."""
-        columns = self._columns.pop(id(vocabulary), (vocabulary, np.zeros(0, np.int64)))[1]
-        fresh = self.catalogue.item_ids[len(columns) :]
-        if fresh:
-            columns = np.concatenate([columns, columns_of(fresh, vocabulary)])
-        self.know_columns(vocabulary, columns)
-        return columns
-
-    def know_columns(self, vocabulary: SequenceVocabulary, columns: Rows) -> None:
-        """Takes in columns of the first catalogue items, found beforehand by `columns_of`."""
-        while len(self._columns) >= KEPT_VOCABULARIES:
-            del self._columns[next(iter(self._columns))]
-        self._columns[id(vocabulary)] = vocabulary, columns
+        return self.vocabularies.columns(self.catalogue.item_ids, vocabulary)
 
     def vocabulary_rows(self, vocabulary: SequenceVocabulary) -> Rows:
         """Catalogue row of each column of a vocabulary, -1 for items unheard of, shape (V,)."""
-        columns = self.vocabulary_columns(vocabulary)
-        known = self._rows_of.get(id(vocabulary))
-        if known is not None and known[0] is columns:
-            return known[1]
-        rows = np.full(len(vocabulary) + 1, -1, np.int64)
-        rows[columns] = np.arange(len(columns))
-        while len(self._rows_of) >= KEPT_VOCABULARIES:
-            del self._rows_of[next(iter(self._rows_of))]
-        self._rows_of[id(vocabulary)] = columns, rows[:-1]
-        return rows[:-1]
+        return self.vocabularies.rows(self.catalogue.item_ids, vocabulary)
 
     def related_by_slot(self, rows: Rows, weights: NDArray[np.float32]) -> NDArray[np.float32]:
         """Weighted similarity of every related item to these rows, shape (cooccurrence.size,)."""
@@ -217,6 +198,14 @@ class ShopState:
         by_slot = self.related_by_slot(rows, weights)
         scores[self.row_of_slot[: len(by_slot)]] = by_slot
         return scores
+
+    def alike(self, row: int, n: int) -> Rows:
+        """Up to n rows whose titles are most like this row's, most alike first."""
+        return self._titles.nearest(self.catalogue, row, n)
+
+    def read_titles(self) -> None:
+        """Makes `alike` ready; it takes in later changes by itself."""
+        self._titles.follow(self.catalogue)
 
     def to_bytes(self) -> bytes:
         """A snapshot from which `from_bytes` goes on with the very same answers."""
@@ -292,13 +281,3 @@ class ShopState:
         self._weigh(visitor)
         slots, weights = self._contribution(visitor)
         self.cooccurrence.replace(slots, np.zeros_like(weights), weights)
-
-
-def columns_of(item_ids: Sequence[str], vocabulary: SequenceVocabulary) -> Rows:
-    """Column of each item in a vocabulary, len(vocabulary) for those that it does not know.
-
-    >>> columns_of(["b", "new", "a"], SequenceVocabulary(["a", "b"])).tolist()
-    [1, 2, 0]
-    """
-    column_of, unknown = vocabulary.index, len(vocabulary)
-    return np.fromiter((column_of.get(item, unknown) for item in item_ids), np.int64, len(item_ids))

@@ -15,7 +15,8 @@ from adapters.kafka import Follower
 from core.sequence import SequenceVocabulary
 from core.settings import Settings
 from core.shop_people import meet, person_of
-from core.shop_state import ShopState, columns_of
+from core.shop_state import ShopState
+from core.vocabularies import columns_of
 from schemas import topics
 from schemas.codec import Decoder
 from schemas.errors import InvalidEvent
@@ -134,7 +135,7 @@ class Live:
         """
         columns = columns_of(self.state.catalogue.item_ids, vocabulary)
         with self.lock:
-            self.state.know_columns(vocabulary, columns)
+            self.state.vocabularies.know(vocabulary, columns)
 
     def save(self) -> None:
         """Writes a snapshot, unless events wait or barriers differ: then the last one stands."""
@@ -167,6 +168,7 @@ class Live:
         with self.lock:
             if self._eager:
                 self.advance()
+            self.state.read_titles()
             self.caught_up = True
         log.info(
             "caught up: %d events applied, %d visitors", self.applied, len(self.state.visitors)

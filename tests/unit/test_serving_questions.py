@@ -128,7 +128,8 @@ def test_similar_items_are_near_the_one_and_the_same_for_everybody(engine: Engin
     assert "x03" not in _items(found)
     assert _items(found) == _items(_one(state, engine, _similar(visitor_id="stranger")))
     sources = {name for slot in found.slots for name in slot.source.split("+")}
-    assert sources == {"cooccurrence", "sequence"}
+    assert sources <= {"cooccurrence", "sequence", "text"}
+    assert {"cooccurrence", "text"} <= sources
     assert len(_one(state, Engine(), _similar()).slots) == 5
     assert len(_one(state, engine, _similar(item_id="unheard of")).slots) == 5
 
@@ -140,6 +141,35 @@ def test_buy_again_lists_only_what_the_visitor_has_bought(engine: Engine, has_mo
     found = _one(state, by, _ask(surface="buy_again", k=50))
     assert set(_items(found)) == bought
     assert _one(state, by, _ask(surface="buy_again", visitor_id="stranger")).slots == []
+
+
+def _with_new_item() -> ShopState:
+    state = _state()
+    state.put_item("x03", "Red retrospot mug", 2.5, NOW_MS)
+    state.put_item("new", "Pink retrospot mugs", 2.5, NOW_MS)
+    return state
+
+
+def test_an_item_that_nobody_bought_is_found_by_its_title(engine: Engine) -> None:
+    state = _with_new_item()
+    similar = _one(state, engine, _similar(k=60))
+    by_id = {slot.item_id: slot for slot in similar.slots}
+    assert by_id["new"].source == "text"
+    fresh = _one(state, engine, _ask(visitor_id="new one", history_item_ids=["x03"], k=20))
+    listed = [*fresh.slots, *fresh.considered]
+    assert {slot.source for slot in listed if slot.item_id == "new"} == {"text"}
+
+
+def test_a_new_shopper_who_looked_at_an_item_is_shown_ones_with_like_titles(
+    engine: Engine,
+) -> None:
+    state = _with_new_item()
+    state.apply("just came", "view_item", ["x03"], NOW_MS)
+    found = _one(state, engine, _ask(visitor_id="just came", k=20))
+    assert "new" in {slot.item_id for slot in [*found.slots, *found.considered]}
+    state.apply("just came", "purchase", ["x03"], NOW_MS)
+    found = _one(state, engine, _ask(visitor_id="just came", k=20))
+    assert "text" not in {name for slot in found.slots for name in slot.source.split("+")}
 
 
 @dataclass(frozen=True)
