@@ -50,6 +50,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="URLS",
         help="serving processes for the few requests over HTTP, by comma (%(default)s)",
     )
+    parser.add_argument(
+        "--serving-key-file",
+        type=Path,
+        metavar="FILE",
+        help="file with an API key (scope recommend), mode 600, where serving wants one",
+    )
     parser.add_argument("--report", type=Path, metavar="FILE", help="write the report as JSON")
 
 
@@ -108,6 +114,7 @@ def plan_of(arguments: argparse.Namespace) -> Plan:
         barrier_ms=int(arguments.barrier_minutes * _MINUTE_MS),
         pace=arguments.pace,
         serving_urls=tuple(url for url in arguments.serving.split(",") if url),
+        serving_key_file=arguments.serving_key_file,
     )
 
 

@@ -7,6 +7,7 @@ folder of their own and stopped at the end.
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import time
 from collections.abc import Iterator
@@ -62,6 +63,10 @@ def event_time(text: str) -> int:
     return int((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() * 1000)
 
 
+_CLOSED = ("SHOPLOOP_API_KEYS", "SHOPLOOP_JWT_", "SHOPLOOP_HTTP_")
+"""What would close the demo's own processes, on loopback, to the demo itself."""
+
+
 def run_demo(options: DemoOptions, console: Console) -> dict[str, Any]:
     """Starts everything in a fresh folder, replays, stops everything; returns the report.
 
@@ -76,7 +81,9 @@ def run_demo(options: DemoOptions, console: Console) -> dict[str, Any]:
     def said(event: Happened) -> None:
         console.print(f"  {event.name:11} {event.what:9} {event.detail}", style="dim")
 
-    with embedded(home, ports=options.ports or ports(), report=said) as runtime:
+    open_here = {name: text for name, text in os.environ.items() if not name.startswith(_CLOSED)}
+    place = options.ports or ports()
+    with embedded(home, ports=place, report=said, environ=open_here) as runtime:
         started_s = time.monotonic() - began_s
         with replaying(runtime.settings, plan_of(options, runtime), console) as replay:
             replay.phase_s["start"] = started_s

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from adapters.kafka import ensure_topics
 from core.settings import PREFIX, PROOFS, Settings, parse
-from local.child import Spec, answers_ok, free_ports
+from local.child import Spec, accepts, answers_ok, free_ports
 from local.clickhouse import EmbeddedClickHouse
 from local.kafka import EmbeddedKafka
 from local.supervisor import Stage, choose
@@ -144,8 +144,16 @@ def _spec(product: Product, plan: Plan) -> Spec:
     return Spec(
         name=product.name,
         command=command,
-        ready=partial(answers_ok, f"http://127.0.0.1:{port}/healthz"),
+        ready=_ready(plan.settings, port),
         environ={**plan.environ, **own},
         ports=(port,),
         ready_within_s=PRODUCT_READY_WITHIN_S,
     )
+
+
+def _ready(settings: Settings, port: int) -> Callable[[], bool]:
+    """Asks a process whether it is ready; where only known clients may ask, whether it listens."""
+    if settings.http_tls_client_ca:
+        return partial(accepts, port)
+    scheme = "https" if settings.http_tls_cert else "http"
+    return partial(answers_ok, f"{scheme}://127.0.0.1:{port}/healthz")

@@ -11,11 +11,13 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import chain
+from pathlib import Path
 
 import msgspec
 
 from adapters import kafka
 from adapters.garbage import collect_seldom
+from adapters.private_file import read_secret
 from core.replay_plan import Ask, Barrier, Entry, Planner
 from core.settings import DAY_MS, HOUR_MS, Settings
 from local.replay_http import HttpAsker
@@ -45,6 +47,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     pace: float = 0.0
     k: int = 10
     serving_urls: tuple[str, ...] = ()
+    serving_key_file: Path | None = None
 
 
 class Replay:
@@ -58,7 +61,9 @@ class Replay:
         self.mixed_versions = 0
         self.barriers = 0
         self.phase_s: dict[str, float] = {}
-        self.http = HttpAsker(plan.serving_urls)
+        key_file = plan.serving_key_file
+        key = read_secret(key_file, "--serving-key-file") if key_file else ""
+        self.http = HttpAsker(plan.serving_urls, key=key)
         self.sender = Sender(settings, self.run_id)
         self.player = Player(self.sender, settings.surface_names, settings.purchase_window_ms)
         self.inbox = Inbox(settings)

@@ -17,8 +17,11 @@ _KEPT_S = 2.0
 class HttpAsker:
     """Keeps one connection per serving process; counts what failed and remembers the last why."""
 
-    def __init__(self, urls: Sequence[str], timeout_s: float = 5.0) -> None:
+    def __init__(self, urls: Sequence[str], timeout_s: float = 5.0, *, key: str = "") -> None:
         self._places = [urlsplit(url) for url in urls]
+        self._headers = {"Content-Type": "application/json"}
+        if key:
+            self._headers["Authorization"] = f"Bearer {key}"
         self._timeout_s = timeout_s
         self._open: dict[int, http.client.HTTPConnection] = {}
         self._used_s: dict[int, float] = {}
@@ -61,11 +64,11 @@ class HttpAsker:
         connection = self._open.get(place)
         if connection is None:
             where = self._places[place]
-            connection = http.client.HTTPConnection(
-                where.hostname or "127.0.0.1", where.port, timeout=self._timeout_s
-            )
+            safe = where.scheme == "https"
+            made = http.client.HTTPSConnection if safe else http.client.HTTPConnection
+            connection = made(where.hostname or "127.0.0.1", where.port, timeout=self._timeout_s)
             self._open[place] = connection
-        connection.request("POST", _PATH, body, {"Content-Type": "application/json"})
+        connection.request("POST", _PATH, body, self._headers)
         answer = connection.getresponse()
         text = answer.read()
         return answer.status, "" if answer.status == 200 else text.decode("utf-8", "replace")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ssl
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import httpx
@@ -15,7 +17,10 @@ from adapters.keys_file import keys_path, write_keys
 from adapters.tls import tls_of
 from core.access import KeyRing, issued
 from core.settings import Settings
+from local.child import answers_ok
+from local.replay_http import HttpAsker
 from schemas.errors import BadSettings
+from schemas.predictions import RecommendRequest
 
 
 def running(settings: Settings) -> Iterator[str]:
@@ -51,6 +56,32 @@ def test_elsewhere_metrics_want_a_key_with_the_scope(tmp_path: Path) -> None:
         assert httpx.get(f"{url}/healthz").status_code == 200
 
 
+def test_a_replay_shows_its_key_to_serving() -> None:
+    seen: list[str | None] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            seen.append(self.headers["Authorization"])
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(200)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Says nothing."""
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        asker = HttpAsker([f"http://127.0.0.1:{server.server_address[1]}"], key="sl_a_b")
+        request = RecommendRequest(request_id="r", visitor_id="v", surface="home")
+        assert asker.ask(request)
+        asker.close()
+        server.shutdown()
+        thread.join()
+    assert seen == ["Bearer sl_a_b"]
+
+
 def test_tls_of_a_health_server(tmp_path: Path, authority: Authority) -> None:
     cert, key = authority.issue("server")
     settings = Settings(home=str(tmp_path), http_tls_cert=str(cert), http_tls_key=str(key))
@@ -59,6 +90,7 @@ def test_tls_of_a_health_server(tmp_path: Path, authority: Authority) -> None:
         assert httpx.get(f"{url}/healthz", verify=trusting).status_code == 200
         with pytest.raises(httpx.TransportError):
             httpx.get(f"{url}/healthz")
+        assert answers_ok(f"{url}/healthz")
         old = ssl.create_default_context(cafile=authority.ca)
         old.minimum_version = ssl.TLSVersion.TLSv1_2
         assert httpx.get(f"{url}/healthz", verify=old).status_code == 200
