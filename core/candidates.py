@@ -21,7 +21,7 @@ from core.sequence import SequenceScores
 from core.shop_state import ShopState
 from core.top import sorted_union, top_rows
 from core.visitor_history import VisitorHistory
-from schemas.predictions import Filters
+from schemas.predictions import PINNED_SOURCE, Filters
 
 DISCOVER, BUY_AGAIN, SIMILAR = "discover", "buy_again", "similar"
 OWN, COOCCURRENCE, POPULARITY, SEQUENCE, TEXT, RELATION, PINNED, ASKED = (1 << i for i in range(8))
@@ -31,8 +31,8 @@ SOURCE_NAMES = {
     POPULARITY: "popularity",
     SEQUENCE: "sequence",
     TEXT: "text",
-    RELATION: "relation",
-    PINNED: "pinned",
+    RELATION: "relations",
+    PINNED: PINNED_SOURCE,
     ASKED: "asked",
 }
 TAKEN = {OWN: 80, COOCCURRENCE: 60, POPULARITY: 40, SEQUENCE: 60, TEXT: 40}
@@ -82,13 +82,15 @@ class Ground:
     """What the state says of one request, whichever model is heard and whoever ranks.
 
     Made once per request by `ground_of`; it holds until the state changes. `allowed` has the
-    shape (len(catalogue),).
+    shape (len(catalogue),). Where filters or rules restrict the list, an item that the shop never
+    told of does not pass.
     """
 
     state: ShopState
     ask: Ask
     visitor: VisitorHistory
     allowed: NDArray[np.bool_]
+    is_restricted: bool = False
 
     @cached_property
     def own(self) -> Rows:
@@ -144,7 +146,7 @@ def ground_of(state: ShopState, ask: Ask, permitted: NDArray[np.bool_] | None = 
     allowed = allowed_rows(state, ask, visitor)
     if permitted is not None:
         allowed &= permitted
-    return Ground(state, ask, visitor, allowed)
+    return Ground(state, ask, visitor, allowed, permitted is not None or ask.filters is not None)
 
 
 def gather(state: ShopState, ask: Ask, sequence: SequenceScores | None) -> Candidates:

@@ -97,6 +97,7 @@ class OnlineLearning:
         state = self.state
         if state.frozen or not judged.features or judged.age not in ("final", self._age):
             return
+        judged = _with_features(judged)
         rows = np.asarray(judged.features, np.float32)
         usable = judged.feature_schema in ("", state.feature_schema or judged.feature_schema)
         if not usable or len(judged.labels) != len(rows) or not np.isfinite(rows).all():
@@ -209,6 +210,19 @@ def _turned(labels: list[int], early: list[int]) -> Vector:
     turned = np.asarray(labels, np.float64) > 0
     turned[early] = False
     return turned.astype(np.float64)
+
+
+def _with_features(judged: JudgedList) -> JudgedList:
+    """The answer without the items that a rule pinned: they have no features."""
+    kept = [at for at, row in enumerate(judged.features) if row]
+    if len(kept) == len(judged.features) or len(judged.labels) != len(judged.features):
+        return judged
+    return msgspec.structs.replace(
+        judged,
+        features=[judged.features[at] for at in kept],
+        labels=[judged.labels[at] for at in kept],
+        propensities=[judged.propensities[at] for at in kept if at < len(judged.propensities)],
+    )
 
 
 def _row_weights(judged: JudgedList, n: int) -> Vector:

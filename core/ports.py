@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -32,3 +32,6 @@ class ShopRules(Protocol):
 
     def reordered(self, ground: Ground, order: Ranked) -> Ranked:
         """The order as it is to be shown; the features of a candidate stay what they were."""
+
+    def served(self, state: ShopState, ask: Ask, item_ids: Sequence[str]) -> None:
+        """Takes note of one answer that was given."""

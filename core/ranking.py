@@ -10,11 +10,11 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from core.candidates import SOURCE_NAMES, Candidates
+from core.arranging import REACH
+from core.candidates import PINNED, SOURCE_NAMES, Candidates
 from core.features import FEATURE_NAMES, POSITION, position_feature
 from schemas.predictions import Slot
 
-EXPLORED_REACH = 20
 LOGGED_DECIMALS = 6
 
 
@@ -30,12 +30,18 @@ class RankerWeights:
 
 @dataclass(frozen=True)
 class Ranked:
-    """Candidates in order: the score of each, shape (n,), and indices, best first."""
+    """Candidates in order: the score of each, shape (n,), and indices, best first.
+
+    `pinned` ones stand where they do by a rule. `drawn` is the place, from 0, that an exploring
+    answer draws and what from; None for the last one and the next candidates.
+    """
 
     candidates: Candidates
     scores: NDArray[np.float64]
     order: list[int]
     weights_version: str = ""
+    pinned: frozenset[int] = frozenset()
+    drawn: tuple[int, Sequence[int]] | None = None
 
     def best(self, k: int) -> list[Slot]:
         """The k best, best first."""
@@ -46,14 +52,19 @@ class Ranked:
         item_ids, scores = self.candidates.item_ids, self.scores
         return {item_ids[i]: float(scores[i]) for i in self.order[:k]}
 
+    def choices(self, k: int) -> tuple[int, Sequence[int]]:
+        """The place, from 0, that an exploring answer draws, and the candidates it draws from."""
+        return self.drawn or (k - 1, self.order[k - 1 : k - 1 + REACH])
+
     def explored(self, k: int, random: np.random.Generator) -> list[Slot]:
-        """As `best`, with the last place drawn evenly from the next, and its propensity."""
-        reach = self.order[k - 1 : k - 1 + EXPLORED_REACH]
+        """As `best`, with one place drawn evenly from its choices, and its propensity."""
+        place, reach = self.choices(k)
         if not reach:
-            return self._slots(self.order, range(1, k))
-        drawn = reach[int(random.integers(len(reach)))]
-        slots = self._slots([*self.order[: k - 1], drawn], range(1, k + 1))
-        slots[-1] = msgspec.structs.replace(slots[-1], propensity=1.0 / len(reach))
+            return self.best(k)
+        shown = self.order[:k]
+        shown[place] = reach[int(random.integers(len(reach)))]
+        slots = self._slots(shown, range(1, k + 1))
+        slots[place] = msgspec.structs.replace(slots[place], propensity=1.0 / len(reach))
         return slots
 
     def considered(self, k: int, limit: int = 20) -> list[Slot]:
@@ -77,13 +88,14 @@ class Ranked:
             strict=False,
         ):
             snapshot[POSITION] = position_feature(position)
+            is_pinned = index in self.pinned
             slots.append(
                 Slot(
                     item_id=found.item_ids[index],
                     position=position,
                     score=score,
-                    source=source_of(source),
-                    features=snapshot,
+                    source=source_of(PINNED if is_pinned else source),
+                    features=[] if is_pinned else snapshot,
                 )
             )
         return slots

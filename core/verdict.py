@@ -10,7 +10,7 @@ from core.features import FEATURE_NAMES, feature_schema_hash
 from schemas.events import PurchaseMade
 from schemas.ids import derived_id
 from schemas.outcomes import BasketSeen, JudgedList, LabelAge, Outcome, SlotLabel
-from schemas.predictions import Prediction, Slot
+from schemas.predictions import PINNED_SOURCE, Prediction, Slot
 
 # A list of things the shopper does not know yet is judged on what was new to them.
 NEW_ITEMS_ONLY = frozenset({"discover"})
@@ -151,10 +151,15 @@ def _labels(prediction: Prediction, verdict: Verdict, judged: list[Slot]) -> lis
 
 
 def _learnable(prediction: Prediction, judged: list[Slot]) -> bool:
-    """Whether every slot carries the features that the online ranker of this code knows."""
-    if not judged or prediction.context.feature_schema != feature_schema_hash():
+    """Whether the slots carry the features that the online ranker of this code knows.
+
+    An item that stands where a rule pinned it carries none; the others are learned from.
+    """
+    if prediction.context.feature_schema != feature_schema_hash():
         return False
-    return all(len(slot.features) == len(FEATURE_NAMES) for slot in judged)
+    bare = sum(not slot.features and slot.source == PINNED_SOURCE for slot in judged)
+    known = sum(len(slot.features) == len(FEATURE_NAMES) for slot in judged)
+    return known > 0 and known + bare == len(judged)
 
 
 def statement_id(verdict: Verdict) -> str:

@@ -63,7 +63,8 @@ class JudgedList(
     `labels[i]` is 1 when item i was bought (or otherwise positive) within the window. At the final
     age of a served answer (and at the one learned at) `features` holds a row per item of `item_ids`
     and then one per item of `considered`, whose labels follow in `labels` in the same order:
-    len(labels) == len(item_ids) + len(considered) == len(features) where features are present.
+    len(labels) == len(item_ids) + len(considered) == len(features) where features are present. The
+    row of an item that a rule pinned is empty: it is not learned from.
     `by_token` and `by_window` count credited slots by how they were; a classifier's answer carries
     the class it said and, once known, the true one.
     """

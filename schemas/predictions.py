@@ -12,6 +12,7 @@ Surface = Annotated[str, msgspec.Meta(pattern="^[a-z][a-z0-9_]{0,31}$")]
 
 SERVED_ARMS: frozenset[str] = frozenset({"champion", "canary", "explore", "fallback"})
 BASELINES: tuple[str, ...] = ("popular_7d", "own_items", "also_bought")
+PINNED_SOURCE = "pin"
 SHADOW_POLICIES: tuple[str, ...] = (*BASELINES, "challenger", "control")
 
 
@@ -118,7 +119,10 @@ class Label(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defaults=T
 
 
 class Slot(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
-    """One place of an answer; `features` is the snapshot in the order of the schema hash."""
+    """One place of an answer; `features` is the snapshot in the order of the schema hash.
+
+    What a rule pinned has the source `pin` and no features: it is not learned from.
+    """
 
     item_id: Id
     position: int

@@ -1,7 +1,7 @@
 """Answers to a batch of requests: one code path for HTTP and Kafka.
 
 Histories, one pass of the model for the whole batch, candidates and ranking per request. It reads
-the live state, changes nothing and knows no transport.
+the live state, changes nothing in it and knows no transport.
 """
 
 import hashlib
@@ -14,33 +14,20 @@ import msgspec
 import numpy as np
 
 from adapters.onnx import GRAPH_ERRORS, LoadedVersion
-from core.baselines import also_bought, own_items, popular_7d
-from core.candidates import (
-    BUY_AGAIN,
-    COOCCURRENCE,
-    OWN,
-    POPULARITY,
-    SIMILAR,
-    Ask,
-    Ground,
-    gather_each,
-    ground_of,
-)
+from core.candidates import Ask, Ground, gather_each, ground_of
 from core.ports import ShopRules
-from core.ranking import Ranked, ranked, source_of
+from core.ranking import Ranked, ranked
 from core.sequence import SequenceScores
 from core.shop_state import ShopState
 from schemas.ids import derived_id
 from schemas.predictions import Arm, Context, Prediction, Slot
 from serving.asking import Asked, context_of, question, surface_of
 from serving.engine import Engine
+from serving.plain import filled, plain_slots
 
 POLICY = "loop"
 EXPLORED_PER_10_000 = 100
-FILL_DAYS = 28
 NO_MODEL, MODEL_FAILED = "no_model", "model_failed"
-PLAIN = {BUY_AGAIN: (own_items, OWN), SIMILAR: (also_bought, COOCCURRENCE)}
-"""What stands in for the loop on surfaces where what is popular would be beside the point."""
 
 log = logging.getLogger(__name__)
 
@@ -103,39 +90,23 @@ def answer(
     batch: Sequence[Asked],
     moment: Moment,
     rules: ShopRules | None = None,
+    explored: int = EXPLORED_PER_10_000,
 ) -> list[Prediction]:
-    """One answer per request, in order; a repeated request id gets the same prediction id."""
+    """One answer per request, in order; a repeated request id gets the same prediction id.
+
+    `explored` of 10,000 requests draw one place by chance.
+    """
     name = rules.name if rules is not None else ""
     asked = [_Asked(request, context_of(state, request, name), moment) for request in batch]
     return [
-        _prediction(one, heard, _ranking(state, engine, one, heard, rules))
+        _prediction(one, heard, _ranking(state, engine, one, heard, rules, explored))
         for one, heard in zip(asked, _heard(engine, asked), strict=True)
     ]
 
 
-def is_explored(request_id: str) -> bool:
-    """Whether this request belongs to the exploration slice: one in a hundred, by its id alone."""
-    return _draw(request_id) % 10_000 < EXPLORED_PER_10_000
-
-
-def filled(ground: Ground, item_ids: Sequence[str]) -> list[str]:
-    """The list up to k: what was popular in four weeks, then the catalogue in its own order.
-
-    Of items to rank again, those that the shop never told of come last, unless there are filters.
-    """
-    state, ask, allowed = ground.state, ground.ask, ground.allowed
-    popular = state.popularity.ranked(ask.now_ms, FILL_DAYS)
-    popular = popular[allowed[popular]][: 2 * ask.k]
-    rows = np.concatenate([popular, allowed.nonzero()[0]])
-    names = [state.catalogue.item_ids[row] for row in rows[: 4 * ask.k].tolist()]
-    return list(dict.fromkeys([*item_ids, *names, *_unheard_of(ground)]))[: ask.k]
-
-
-def _unheard_of(ground: Ground) -> list[str]:
-    ask, row_of = ground.ask, ground.state.catalogue.row_of
-    if ask.filters is not None:
-        return []
-    return [item for item in ask.candidates if item not in row_of and item not in ask.exclude]
+def is_explored(request_id: str, per_10_000: int = EXPLORED_PER_10_000) -> bool:
+    """Whether this request belongs to the exploration slice, by its id alone."""
+    return _draw(request_id) % 10_000 < per_10_000
 
 
 def _heard(engine: Engine, asked: Sequence[_Asked]) -> list[_Heard]:
@@ -166,44 +137,45 @@ def _sequences(
 
 
 def _ranking(
-    state: ShopState, engine: Engine, one: _Asked, heard: _Heard, rules: ShopRules | None
+    state: ShopState,
+    engine: Engine,
+    one: _Asked,
+    heard: _Heard,
+    rules: ShopRules | None,
+    explored: int,
 ) -> Ranking:
     ask = one.question()
     ground = ground_of(state, ask, rules.allowed(state, ask) if rules is not None else None)
     if heard.sequence is None or heard.version is None:
-        return _plain(ground, heard.degraded)
-    brought = rules.brought(ground) if rules is not None else {}
-    (candidates,) = gather_each(ground, [heard.sequence], brought)
-    order = ranked(candidates, engine.live_weights(heard.version, ask.surface))
-    if rules is not None:
-        order = rules.reordered(ground, order)
-    return _shown(ground, heard, order, one.request.request_id)
-
-
-def _shown(ground: Ground, heard: _Heard, order: Ranked, request_id: str) -> Ranking:
-    k = ground.ask.k
-    rest = order.considered(k)
-    if is_explored(request_id) and len(order.order) > k:
-        arm: Arm = "explore"
-        shown = order.explored(k, np.random.default_rng(_draw("explore" + request_id)))
-        rest = [slot for slot in rest if slot.item_id != shown[-1].item_id]
+        ranking = Ranking("fallback", plain_slots(ground, rules), [], "", heard.degraded)
     else:
-        arm, shown = heard.arm, order.best(k)
+        brought = rules.brought(ground) if rules is not None else {}
+        (candidates,) = gather_each(ground, [heard.sequence], brought)
+        order = ranked(candidates, engine.live_weights(heard.version, ask.surface))
+        if rules is not None:
+            order = rules.reordered(ground, order)
+        request_id = one.request.request_id
+        draws = is_explored(request_id, explored) and len(order.choices(ask.k)[1]) > 1
+        ranking = _shown(ground, order, heard.arm, request_id if draws else None)
+    if rules is not None:
+        rules.served(state, ask, [slot.item_id for slot in ranking.slots])
+    return ranking
+
+
+def _shown(ground: Ground, order: Ranked, arm: Arm, drawn_for: str | None) -> Ranking:
+    """The list; for the request that `drawn_for` names, with one place drawn by chance."""
+    k = ground.ask.k
+    if drawn_for is not None:
+        arm = "explore"
+        shown = order.explored(k, np.random.default_rng(_draw("explore" + drawn_for)))
+    else:
+        shown = order.best(k)
+    listed = {slot.item_id for slot in shown}
+    rest = [slot for slot in order.considered(k) if slot.item_id not in listed]
     if len(shown) < k and (more := _more(ground, shown)):
         # Items that no source brought have no features, so the whole answer is not learned from.
         shown, rest = _completed(shown, more), []
     return Ranking(arm, shown, rest, order.weights_version)
-
-
-def _plain(ground: Ground, degraded: str | None) -> Ranking:
-    """What is listed without a model."""
-    listed, source = PLAIN.get(ground.ask.surface, (popular_7d, POPULARITY))
-    names = filled(ground, listed(ground))
-    slots = [
-        Slot(item_id=name, position=place, score=-float(place), source=source_of(source))
-        for place, name in enumerate(names, start=1)
-    ]
-    return Ranking("fallback", slots, [], "", degraded)
 
 
 def _more(ground: Ground, shown: list[Slot]) -> list[str]:

@@ -21,9 +21,9 @@ from core.shop_state import ShopState
 from schemas.events import Id, Millis
 from schemas.ids import derived_id
 from schemas.predictions import Arm, Context, Prediction, Slot, Surface
-from serving.answer import filled
 from serving.asking import question
 from serving.engine import Engine
+from serving.plain import filled
 
 log = logging.getLogger(__name__)
 

@@ -2,6 +2,7 @@
 
 import random
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -61,6 +62,22 @@ def test_early_weighted_learning_beats_waiting_when_wants_turn_and_loses_nothing
     resting = compare(list(stream(14, 10, 1, turn_days=1e9, delay_hours=6)))
     assert resting["early_weighted"] == pytest.approx(resting["waiting"], rel=0.03)
     assert resting["early_as_final"] > 1.2 * resting["waiting"]
+
+
+def test_what_a_rule_pinned_teaches_nothing_and_the_rest_of_the_list_what_it_would() -> None:
+    with_pin, without = _learning(Settings()), _learning(Settings())
+    for number in range(20):
+        one = learnable(number, hit=number % 2 == 0)
+        without.learn(one)
+        pinned = msgspec.structs.replace(
+            one,
+            item_ids=["pinned", *one.item_ids],
+            labels=[1, *one.labels],
+            features=[[], *one.features],
+            propensities=[0.01, *one.propensities] if one.propensities else [],
+        )
+        with_pin.learn(pinned)
+    assert _published(with_pin) == _published(without)
 
 
 def test_by_default_early_labels_are_left_alone() -> None:

@@ -204,6 +204,16 @@ def test_features_go_out_with_the_final_age_alone() -> None:
     assert judged_of(shown, last).features == [features(1), features(2), features(3)]
 
 
+def test_a_pinned_item_goes_without_features_and_the_others_with_theirs() -> None:
+    shown = answer()
+    pinned = msgspec.structs.replace(shown.slots[0], source="pin", features=[])
+    ruled = msgspec.structs.replace(shown, slots=[pinned, *shown.slots[1:]])
+    assert judged_of(ruled, final(judged(ruled))).features == [[], features(2), features(3)]
+    filled = msgspec.structs.replace(pinned, source="fill")
+    other = msgspec.structs.replace(shown, slots=[filled, *shown.slots[1:]])
+    assert judged_of(other, final(judged(other))).features == []
+
+
 def test_features_of_another_schema_stay_out() -> None:
     shown = msgspec.structs.replace(answer(), context=Context(feature_schema="other"))
     assert judged_of(shown, final(judged(shown))).features == []

@@ -17,9 +17,10 @@ from core.shop_state import ShopState
 from schemas.codec import encode
 from schemas.models import ModelPointer, Weights
 from schemas.predictions import BASELINES, Prediction, RecommendRequest
-from serving.answer import MODEL_FAILED, NO_MODEL, Moment, answer, filled, is_explored
+from serving.answer import MODEL_FAILED, NO_MODEL, Moment, answer, is_explored
 from serving.derive import ServedAnswer, derive
 from serving.engine import Engine, refusal
+from serving.plain import filled
 from serving.remembering import RememberingState
 from serving.snapshot import Snapshot, SnapshotFile
 

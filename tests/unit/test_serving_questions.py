@@ -1,6 +1,6 @@
 """Questions beyond a plain list: ranking again, given histories, similar items, rules."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -192,13 +192,16 @@ class _Rules:
         ids = order.candidates.item_ids
         return replace(order, order=sorted(order.order, key=lambda i: ids[i] != self.pinned))
 
+    def served(self, state: ShopState, ask: Ask, item_ids: Sequence[str]) -> None:
+        assert self.barred not in item_ids
+
 
 def test_the_shops_rules_bar_bring_and_reorder_and_are_named(engine: Engine) -> None:
     state = _state()
     state.put_item("cold", "Never sold", 2.5, NOW_MS)
     found = _one(state, engine, _ask(k=20), _Rules("a", "cold"))
     assert found.context.rules == "rules-1"
-    assert (_items(found)[0], found.slots[0].source) == ("cold", "pinned")
+    assert (_items(found)[0], found.slots[0].source) == ("cold", "pin")
     assert "a" not in _items(found)
     assert len(found.slots[0].features) == len(FEATURE_NAMES)
 
