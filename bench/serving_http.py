@@ -1,7 +1,7 @@
 """What the HTTP layer alone costs: servers and frameworks beside each other.
 
-Each server answers `POST /v1/recommend` by decoding the body, handing it to another thread, awaiting
-what that thread resolves, and sending 1.5 KB of JSON: what serving does, without the ranking. The
+Each server answers `POST /v1/recommend` by decoding the body, handing it to another thread,
+awaiting what that resolves, and sending 1.5 KB of JSON: what serving does, without the ranking. The
 load comes from this process over loopback; processor time is the server process's own.
 
     python -m bench.serving_http          prints one JSON object on its last line

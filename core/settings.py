@@ -30,6 +30,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     log_level: str = "INFO"
     http_host: str = "127.0.0.1"
     http_port: int = 0
+    http_shared: bool = False
     name: str = ""
     task: str = "recommend"
     surfaces: str = "home,discover"

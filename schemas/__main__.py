@@ -1,4 +1,4 @@
-"""Writes the JSON Schema and AsyncAPI goldens, or checks them: `python -m schemas [--check]`."""
+"""Writes the goldens, or checks them: `python -m schemas [--check]`."""
 
 import argparse
 import sys
@@ -10,7 +10,7 @@ GOLDENS = Path(__file__).parent / "goldens"
 
 
 def main() -> int:
-    """Writes or compares one file per record; exit 1 names the files that differ."""
+    """Writes or compares every published file; exit 1 names the files that differ."""
     parser = argparse.ArgumentParser(prog="python -m schemas", description=__doc__)
     parser.add_argument("--check", action="store_true", help="compare instead of writing")
     arguments = parser.parse_args()
@@ -23,7 +23,7 @@ def main() -> int:
 
 
 def _check(documents: dict[str, str]) -> int:
-    stored = {path.name: path.read_text() for path in GOLDENS.glob("*.json")}
+    stored = {path.name: path.read_text() for path in GOLDENS.iterdir()}
     differing = sorted(
         name for name in stored.keys() | documents.keys() if stored.get(name) != documents.get(name)
     )

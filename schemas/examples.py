@@ -82,7 +82,9 @@ def example_of(struct: inspect.StructType) -> dict[str, Any]:
         made[struct.tag_field] = struct.tag
     for field in struct.fields:
         name = field.encode_name
-        if field.required or (name not in quiet and _tells(field)):
+        if field.required and name not in _VALUES and _may_be_null(field.type):
+            made[name] = None
+        elif field.required or (name not in quiet and _tells(field)):
             made[name] = _value(name, field.type)
     return made
 
@@ -137,6 +139,10 @@ def _plainest(name: str, kind: inspect.Type) -> Any:
 
 def _holds_structs(kind: inspect.ListType) -> bool:
     return isinstance(kind.item_type, inspect.StructType)
+
+
+def _may_be_null(kind: inspect.Type) -> bool:
+    return isinstance(kind, inspect.UnionType) and kind.includes_none
 
 
 def _without_none(kind: inspect.Type) -> inspect.Type:

@@ -1,23 +1,27 @@
-"""What is published: a JSON Schema for every topic's record and the manifest, and the AsyncAPI."""
+"""What is published: a JSON Schema for every topic's record and the manifest, AsyncAPI, OpenAPI."""
 
 import json
 from typing import Any
 
 import msgspec
 
-from schemas.asyncapi import FILE, asyncapi_text
+from schemas import asyncapi, openapi
 from schemas.models import Manifest
 from schemas.topics import ALL
 
 
 def golden_documents() -> dict[str, str]:
-    """File name → text: one JSON Schema per topic that has a record, the manifest's, AsyncAPI's."""
+    """File name → text: one JSON Schema per topic that has a record, the manifest's; the APIs'."""
     records: dict[str, Any] = {
         topic.name: topic.record for topic in ALL if topic.record is not None
     }
     records["manifest"] = Manifest
     schemas = {f"{name}.json": _document(name, record) for name, record in records.items()}
-    return {**schemas, FILE: asyncapi_text()}
+    return {
+        **schemas,
+        asyncapi.FILE: asyncapi.asyncapi_text(),
+        openapi.FILE: openapi.openapi_text(),
+    }
 
 
 def _document(name: str, record: Any) -> str:

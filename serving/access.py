@@ -6,11 +6,6 @@ It is made in `adapters/access_check.py`, since health servers of other processe
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from typing import Any
-
-from litestar.connection import ASGIConnection
-from litestar.handlers import BaseRouteHandler
 
 from adapters.access_check import AccessCheck, Caller, Headers, access_check_of
 from adapters.jwks_fetch import is_loopback
@@ -18,10 +13,8 @@ from adapters.tls import TlsFiles, tls_of
 from core.settings import Settings
 
 __all__ = ["Access", "Caller"]
-CALLER = "caller"
 
 log = logging.getLogger(__name__)
-Guard = Callable[[ASGIConnection[Any, Any, Any, Any], BaseRouteHandler], None]
 
 
 class Access:
@@ -53,15 +46,6 @@ class Access:
     def charge(self, caller: Caller, cost: int) -> Caller:
         """Counts further requests of a batch; raises Denied (429) beyond the caller's rate."""
         return self._check.charge(caller, cost)
-
-    def needs(self, scope: str, cost: int = 1) -> Guard:
-        """A guard of Litestar's: the caller is then in the request's state as `caller`."""
-
-        def guard(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
-            scope_headers: Headers = connection.scope["headers"]
-            connection.state[CALLER] = self._check.check(scope_headers, scope, cost)
-
-        return guard
 
     def close(self) -> None:
         """Ends what fetches an issuer's keys."""

@@ -5,9 +5,6 @@ import time
 from collections.abc import Sequence
 from functools import partial
 from threading import Event, Thread
-from typing import Any
-
-import uvicorn
 
 from adapters.health import start_health
 from adapters.home import home_of
@@ -19,9 +16,14 @@ from core.settings import Settings
 from schemas import topics
 from schemas.codec import encode
 from schemas.models import ModelLog
+from schemas.predictions import RecommendRequest, SimilarRequest
+from serving.access import Access
 from serving.batching import Batcher
 from serving.desk import Desk
+from serving.explained import Explainer
+from serving.front import Ask, Front
 from serving.guard import Guard
+from serving.http_server import bound_socket, server_of
 from serving.intake import EventIntake
 from serving.ledger import Ledger
 from serving.library import Library
@@ -35,7 +37,7 @@ from serving.standing import Standing
 from serving.state import Live
 from serving.traces import traces_of
 from serving.versions import REPLICA_ROLES, SHADOW_ROLES, Versions
-from serving.web import Front, app
+from serving.web import app
 from serving.web_watch import Watched
 
 log = logging.getLogger(__name__)
@@ -90,6 +92,8 @@ class Parts:
 
 def run_replica(settings: Settings, guard: Guard) -> None:
     """Answers over Kafka and HTTP until the guard stops it."""
+    access = Access.of(settings)
+    sockets = [bound_socket(settings)] if settings.http_port else []
     pepper = load_pepper(settings)
     parts = Parts(settings, settings.name, REPLICA_ROLES, guard, eager=True)
     ledger = Ledger(settings, parts.process)
@@ -98,7 +102,9 @@ def run_replica(settings: Settings, guard: Guard) -> None:
     lists = Batcher("lists", desk.answer, limits_of(settings), desk.record, parts.metrics)
     loop = RequestLoop(settings, desk, parts.outbox, parts.metrics)
     intake = EventIntake(settings, parts.process, parts.outbox)
-    front = Front(desk, parts.live, lists, intake, parts.metrics)
+    explainer = Explainer(settings.clickhouse, lambda: parts.versions.engine)
+    asks: dict[type, Ask] = {RecommendRequest: lists, SimilarRequest: lists}
+    front = Front(desk, parts.live, asks, intake, parts.metrics, access, explainer)
 
     def answer() -> None:
         while not parts.live.ready:
@@ -111,19 +117,19 @@ def run_replica(settings: Settings, guard: Guard) -> None:
     asked = [guard.start("state", parts.follow), guard.start("requests", answer)]
     batches = [guard.start(each.name, partial(each.run, Event())) for each in (lists,)]
     watched = Watched(app(front), parts.metrics, parts.traces)
-    server = _serve(settings, watched) if settings.http_port else None
-    if server is not None:
-        asked.append(guard.start("http", server.run))
+    server = server_of(watched, access.tls.context() if access.tls else None)
+    if sockets:
+        asked.append(guard.start("http", partial(server.run, sockets)))
     guard.wait()
     front.leave()
-    if server is not None:
-        server.should_exit = True
+    server.should_exit = True
     _join(asked)
     lists.close()
     _join(batches)
     ledger.finish()
     _join([sender])
     ledger.close()
+    access.close()
     parts.close()
     guard.check()
 
@@ -165,16 +171,3 @@ def run_shadow(settings: Settings, guard: Guard) -> None:
         health.stop()
     parts.close()
     guard.check()
-
-
-def _serve(settings: Settings, application: Any) -> uvicorn.Server:
-    config = uvicorn.Config(
-        application,
-        host=settings.http_host,
-        port=settings.http_port,
-        log_config=None,
-        access_log=False,
-        lifespan="on",
-        timeout_graceful_shutdown=5,
-    )
-    return uvicorn.Server(config)

@@ -9,26 +9,11 @@ from schemas import topics
 from schemas.codec import Decoder, cloud_headers
 from schemas.errors import InvalidEvent
 from schemas.events import ShopEvent
+from schemas.http import MOST_EVENTS, EventError, EventsTaken
 from serving.outbox import Outbox, Outgoing
 
-MAX_EVENTS = 1_000
 ACKNOWLEDGED_WITHIN_S = 5.0
 _SPACE = b" \t\r\n"
-
-
-class EventError(msgspec.Struct, frozen=True, kw_only=True):
-    """Why one event of a call was refused; `index` counts from 0."""
-
-    index: int
-    reason: str
-    message: str
-
-
-class Taken(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of the events of one call."""
-
-    accepted: int
-    errors: list[EventError]
 
 
 class EventIntake:
@@ -41,7 +26,7 @@ class EventIntake:
         self._decode = Decoder(ShopEvent)
         self._limits = limits_of(settings)
 
-    def take(self, body: bytes) -> Taken:
+    def take(self, body: bytes) -> EventsTaken:
         """Produces the good events and waits for the broker; names the bad ones.
 
         Raises:
@@ -56,7 +41,7 @@ class EventIntake:
             except InvalidEvent as error:
                 errors.append(EventError(index=index, reason=error.reason, message=str(error)))
         self._outbox.send(records, 0.5).wait(ACKNOWLEDGED_WITHIN_S)
-        return Taken(accepted=len(records), errors=errors)
+        return EventsTaken(accepted=len(records), errors=errors)
 
     def _outgoing(self, value: bytes) -> Outgoing:
         event = self._decode(value)
@@ -73,6 +58,6 @@ def _parts(body: bytes) -> list[msgspec.Raw]:
         parts = msgspec.json.decode(body, type=list[msgspec.Raw])
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidEvent("malformed", str(error) or "not JSON") from error
-    if not 1 <= len(parts) <= MAX_EVENTS:
-        raise InvalidEvent("too_many", f"{len(parts)} events, expected 1 to {MAX_EVENTS}")
+    if not 1 <= len(parts) <= MOST_EVENTS:
+        raise InvalidEvent("too_many", f"{len(parts)} events, expected 1 to {MOST_EVENTS}")
     return parts
