@@ -52,9 +52,16 @@ def group_name(settings: Settings, short: str) -> str:
 
 
 def producer(
-    settings: Settings, *, transactional_id: str | None = None, linger_ms: float = 1
+    settings: Settings,
+    *,
+    transactional_id: str | None = None,
+    linger_ms: float = 1,
+    open_at_most_ms: int = 60_000,
 ) -> Producer:
-    """An idempotent producer that places keys where Java's and Faust's partitioner do."""
+    """An idempotent producer that places keys where Java's and Faust's partitioner do.
+
+    A transaction that is open for longer than `open_at_most_ms` is aborted by the broker.
+    """
     options: dict[str, Any] = {
         **_COMMON,
         **client_options(settings),
@@ -68,7 +75,7 @@ def producer(
     }
     if transactional_id is not None:
         options["transactional.id"] = transactional_id
-        options["transaction.timeout.ms"] = 60_000
+        options["transaction.timeout.ms"] = open_at_most_ms
         # Offsets right after a commit are refused until its markers are written; asked again after
         # the usual 100 ms, each transaction would take as long.
         options["retry.backoff.ms"] = 5

@@ -175,6 +175,8 @@ def properties(log_dir: Path, port: int, controller_port: int) -> dict[str, str]
         "transaction.state.log.min.isr": "1",
         # The one broker is its own coordinator: it need not ask itself about each partition.
         "transaction.partition.verification.enable": "false",
+        # What a killed process had begun holds up readers until the broker looks for it.
+        "transaction.abort.timed.out.transaction.cleanup.interval.ms": "1000",
         "share.coordinator.state.topic.num.partitions": "1",
         "share.coordinator.state.topic.replication.factor": "1",
         "share.coordinator.state.topic.min.isr": "1",

@@ -100,7 +100,7 @@ def run_replica(settings: Settings, guard: Guard) -> None:
     _watch_spool(parts.metrics, ledger)
     desk = Desk(settings, parts.process, parts.live, ledger, pepper, traces=parts.traces)
     lists = Batcher("lists", desk.answer, limits_of(settings), desk.record, parts.metrics)
-    loop = RequestLoop(settings, desk, parts.outbox, parts.metrics)
+    loop = RequestLoop(settings, parts.process, desk, parts.metrics)
     intake = EventIntake(settings, parts.process, parts.outbox)
     explainer = Explainer(settings.clickhouse, lambda: parts.versions.engine)
     asks: dict[type, Ask] = {RecommendRequest: lists, SimilarRequest: lists}
@@ -145,6 +145,7 @@ def _watch_spool(metrics: Metrics, ledger: Ledger) -> None:
         "Answers on disk that the broker does not have.",
         lambda: ledger.waiting.records,
     )
+    metrics.gauge("spool_age_seconds", "Age of the oldest of them.", ledger.age_s)
 
 
 def _join(threads: Sequence[Thread]) -> None:

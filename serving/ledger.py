@@ -32,7 +32,6 @@ from serving.transactions import STEP_S, Fenced, Transactions
 PACE = Limit(20.0, 20)
 """Transactions a second, and at once after a quiet time: each costs the broker some 4 ms of CPU."""
 LOOK_S = 0.5
-RETAKEN_WITHIN_S = 120.0
 DRAINED_WITHIN_S = 8.0
 
 log = logging.getLogger(__name__)
@@ -72,7 +71,6 @@ class Ledger:
         self._wake = threading.Event()
         self._closing = threading.Event()
         self._until_s = float("inf")
-        self._taken_s = 0.0
         self._full_at_s = 0.0
         self._metadata: Any = None
 
@@ -80,6 +78,11 @@ class Ledger:
     def waiting(self) -> Waiting:
         """What Kafka does not have yet."""
         return self._spool.waiting
+
+    def age_s(self) -> float:
+        """Seconds since the oldest of these was put, 0 when there is none."""
+        oldest_ms = self._spool.waiting.oldest_ms
+        return max(wall_ms() - oldest_ms, 0) / 1e3 if oldest_ms else 0.0
 
     def put(self, records: Sequence[Outgoing]) -> None:
         """Returns once the records are safe from a kill of this process; by any thread.
@@ -101,7 +104,8 @@ class Ledger:
             Unavailable: another process took the transactional id, or the disk is damaged.
         """
         try:
-            self._open()
+            self._transactions.open()
+            self._recall()
             while self._goes_on():
                 self._send_all()
         except Unavailable as error:
@@ -144,7 +148,8 @@ class Ledger:
             try:
                 self._send(taken)
             except Fenced as error:
-                self._retake(error)
+                self._transactions.reopen(error)
+                self._recall()
             if self._over():
                 return
 
@@ -156,21 +161,6 @@ class Ledger:
         far = [TopicPartition(self._mark, 0, taken.end)]
         self._transactions.send(records, far, self._metadata)
         self._spool.done(taken)
-
-    def _open(self) -> None:
-        self._transactions.open()
-        self._taken_s = time.monotonic()
-        self._recall()
-
-    def _retake(self, error: Fenced) -> None:
-        """Takes the id again: a broker that stood still closes what was open. Of two processes of
-        one name this leaves the one that was there first."""
-        if time.monotonic() - self._taken_s < RETAKEN_WITHIN_S:
-            raise error
-        log.warning("the transactional id was taken away; taking it again")
-        self._transactions.reopen()
-        self._taken_s = time.monotonic()
-        self._recall()
 
     def _recall(self) -> None:
         """Asks the broker how far it is: a kill may have come between its commit and our note."""

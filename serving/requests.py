@@ -1,33 +1,39 @@
-"""Questions asked over Kafka: read in batches, answered, logged to `predictions`.
+"""Questions asked over Kafka: read in batches, answered, and both noted in one transaction.
 
-Offsets are committed after the broker has the answers, so a crash repeats answers and loses none;
-a repeat carries the same prediction id, by which readers drop it.
+Answers, dead letters and how far the questions were read are committed together: over kills and
+rebalances each question has exactly one answer that readers of committed records see.
 """
 
 import logging
 import threading
 import time
-from collections import deque
+from collections.abc import Sequence
 
-from confluent_kafka import Consumer, KafkaException, Message
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, Message, TopicPartition
 
-from adapters.kafka import consumer, group_name, raise_if_lasting, topic_name
+from adapters.kafka import (
+    ANSWER_WITHIN_S,
+    consumer,
+    group_name,
+    raise_if_lasting,
+    topic_name,
+)
 from core.settings import Settings
 from core.trace_context import traceparent_of
 from schemas import topics
 from schemas.codec import Decoder, refused_headers
-from schemas.errors import InvalidEvent
+from schemas.errors import InvalidEvent, Unavailable
 from schemas.predictions import RequestRecord
 from serving.desk import Desk
 from serving.metrics import Metrics
-from serving.outbox import Delivery, Outbox, Outgoing
+from serving.outbox import Outgoing
 from serving.traces import Trace
+from serving.transactions import Fenced, Superseded, Transactions
 
 BATCH = 32
 IDLE_S = 0.5
-UNACKNOWLEDGED_BATCHES = 16  # a batch may be one record; few of those would wait for the broker
-ACKNOWLEDGED_WITHIN_S = 30.0
-COMMIT_EVERY_S = 0.25
+# A commit takes some milliseconds whatever it holds; a question waits for it no longer than this.
+COMMIT_WITHIN_S = 0.05
 LAG_EVERY_S = 1.0
 
 log = logging.getLogger(__name__)
@@ -36,72 +42,77 @@ log = logging.getLogger(__name__)
 class RequestLoop:
     """The member of the group `serving`."""
 
-    def __init__(self, settings: Settings, desk: Desk, outbox: Outbox, metrics: Metrics) -> None:
+    def __init__(self, settings: Settings, process: str, desk: Desk, metrics: Metrics) -> None:
         self._desk = desk
-        self._outbox = outbox
         self._metrics = metrics
         self._decode = Decoder(RequestRecord)
         self._refused_topic = topic_name(settings, topics.refused(topics.REQUESTS))
         self._topic = topic_name(settings, topics.REQUESTS)
         self._consumer: Consumer = consumer(settings, group_name(settings, "serving"))
-        self._sent: deque[tuple[Delivery, list[Message]]] = deque()
-        self._dirty = False
-        self._committed_s = 0.0
+        self._stopping = threading.Event()
+        transactional_id = group_name(settings, f"serving.{process}.requests")
+        self._transactions = Transactions(settings, transactional_id, self._over)
+        self._held: list[Outgoing] = []
+        self._read_to: dict[int, int] = {}
         self._measured_s = 0.0
 
     def run(self, stopping: threading.Event) -> None:
         """Answers until stopped.
 
         Raises:
-            Unavailable: the broker reported an error that does not pass, or took no answers.
+            Unavailable: the broker reported an error that does not pass, or another process has
+                this one's name.
         """
-        self._consumer.subscribe([self._topic], on_revoke=self._on_revoke)
+        self._stopping = stopping
         try:
+            self._transactions.open()
+            self._consumer.subscribe([self._topic], on_revoke=self._on_revoke)
             while not stopping.is_set():
                 self._turn()
-            self._settle(0)
-            self._commit()
+        except Unavailable as error:
+            if not stopping.is_set():
+                raise
+            log.warning("questions wait for the next start: %s", error)
         finally:
+            self._transactions.close()
             self._consumer.close()
 
-    def _measure_lag(self) -> None:
-        """Requests that wait in the partitions assigned here, as far as this client knows."""
-        self._measured_s = time.monotonic()
-        waiting = 0
-        for place in self._consumer.position(self._consumer.assignment()):
-            _, end = self._consumer.get_watermark_offsets(place, cached=True)
-            waiting += max(end - place.offset, 0) if place.offset >= 0 else 0
-        self._metrics.lag(topics.REQUESTS.name, waiting)
+    def _over(self) -> bool:
+        return self._stopping.is_set()
 
     def _turn(self) -> None:
+        """Answers what has come and what follows at once, in one transaction."""
         if time.monotonic() - self._measured_s > LAG_EVERY_S:
             self._measure_lag()
-        first = self._consumer.poll(COMMIT_EVERY_S if self._sent or self._dirty else IDLE_S)
-        if first is None:
-            self._settle(0)
-            self._commit()
-            return
-        arrived_s = time.perf_counter()
-        messages = [first, *self._consumer.consume(BATCH - 1, timeout=0)]
-        self._answer([message for message in messages if _usable(message)], arrived_s)
-        self._settle(UNACKNOWLEDGED_BATCHES)
-        if time.monotonic() - self._committed_s > COMMIT_EVERY_S:
-            self._commit()
+        messages = self._read(IDLE_S)
+        began_s = time.monotonic()
+        while messages:
+            self._answer(messages)
+            late = time.monotonic() - began_s > COMMIT_WITHIN_S
+            messages = [] if late else self._read(0)
+        self._commit()
 
-    def _answer(self, messages: list[Message], arrived_s: float) -> None:
+    def _read(self, timeout_s: float) -> list[Message]:
+        first = self._consumer.poll(timeout_s)
+        if first is None:
+            return []
+        found = [first, *self._consumer.consume(BATCH - 1, timeout=0)]
+        return [message for message in found if _usable(message)]
+
+    def _answer(self, messages: Sequence[Message]) -> None:
+        arrived_s = time.perf_counter()
         batch: list[RequestRecord] = []
-        outgoing: list[Outgoing] = []
         traces: list[Trace] = []
         for message in messages:
+            self._read_to[int(message.partition() or 0)] = int(message.offset() or 0) + 1
             try:
                 batch.append(self._desk.checked(self._decode(message.value())))
                 traces += self._trace(message, batch[-1])
             except InvalidEvent as error:
                 self._metrics.refused(error.reason)
-                outgoing.append(self._refused(message, error))
+                self._held.append(self._refused(message, error))
         answers = self._desk.answer(batch, arrived_s) if batch else []
-        outgoing.extend(map(self._desk.outgoing, batch, answers))
-        self._sent.append((self._outbox.send(outgoing), messages))
+        self._held.extend(map(self._desk.outgoing, batch, answers))
         self._metrics.answered("kafka", answers, time.perf_counter() - arrived_s)
         for trace in traces:
             self._desk.traces.end(trace)
@@ -121,29 +132,41 @@ class RequestLoop:
             self._refused_topic, message.key(), message.value(), refused_headers(error, origin)
         )
 
-    def _settle(self, allowed: int) -> None:
-        """Stores the offsets of acknowledged batches, oldest first; waits if too many are not."""
-        while self._sent and (len(self._sent) > allowed or self._sent[0][0].done):
-            delivery, messages = self._sent.popleft()
-            delivery.wait(ACKNOWLEDGED_WITHIN_S)
-            for message in messages:
-                self._consumer.store_offsets(message)
-            self._dirty = True
-
     def _commit(self) -> None:
-        """Commits what has been answered and acknowledged, nothing else."""
-        self._committed_s = time.monotonic()
-        if not self._dirty:
+        """Sends what is held together with how far the questions were read."""
+        if not self._read_to:
             return
-        self._dirty = False
+        read = [TopicPartition(self._topic, place, to) for place, to in self._read_to.items()]
+        held, self._held, self._read_to = self._held, [], {}
         try:
-            self._consumer.commit(asynchronous=False)
+            self._transactions.send(held, read, self._consumer.consumer_group_metadata())
+        except Superseded as error:
+            log.warning("%d answers are another replica's to give: %s", len(held), error)
+        except Fenced as error:
+            self._transactions.reopen(error)
+            self._rewind()
+
+    def _rewind(self) -> None:
+        """Goes back to where the broker says that questions are answered up to."""
+        try:
+            for place in self._consumer.committed(self._consumer.assignment(), ANSWER_WITHIN_S):
+                begun = place.offset >= 0
+                to = place.offset if begun else OFFSET_BEGINNING
+                self._consumer.seek(TopicPartition(place.topic, place.partition, to))
         except KafkaException as error:
-            log.warning("offsets are not committed, answers may repeat: %s", error)
+            raise Unavailable(f"offsets of {self._topic}: {error}") from error
 
     def _on_revoke(self, _consumer: Consumer, _places: object) -> None:
-        self._settle(0)
         self._commit()
+
+    def _measure_lag(self) -> None:
+        """Requests that wait in the partitions assigned here, as far as this client knows."""
+        self._measured_s = time.monotonic()
+        waiting = 0
+        for place in self._consumer.position(self._consumer.assignment()):
+            _, end = self._consumer.get_watermark_offsets(place, cached=True)
+            waiting += max(end - place.offset, 0) if place.offset >= 0 else 0
+        self._metrics.lag(topics.REQUESTS.name, waiting)
 
 
 def _usable(message: Message) -> bool:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from confluent_kafka import KafkaException, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from adapters.kafka import producer
 from core.settings import Settings
@@ -20,6 +20,9 @@ from serving.outbox import Outgoing
 
 STEP_S = 5.0
 PAUSE_S = 0.1
+RETAKEN_WITHIN_S = 120.0
+OPEN_AT_MOST_MS = 10_000
+"""What a process that is gone had begun holds up the readers of committed records this long."""
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +30,20 @@ log = logging.getLogger(__name__)
 class Fenced(Unavailable):
     """Another process has taken the transactional id, or the broker closed a transaction that took
     too long."""
+
+
+class Superseded(Unavailable):
+    """The group has given the input to another member: nothing was committed, and it will be."""
+
+
+_SUPERSEDED = frozenset(
+    {
+        KafkaError.ILLEGAL_GENERATION,
+        KafkaError.UNKNOWN_MEMBER_ID,
+        KafkaError.REBALANCE_IN_PROGRESS,
+        KafkaError.FENCED_INSTANCE_ID,
+    }
+)
 
 
 class Transactions:
@@ -44,6 +61,7 @@ class Transactions:
         self._settings = settings
         self._id = transactional_id
         self._give_up = give_up
+        self._taken_s = 0.0
         self._made()
 
     def open(self) -> None:
@@ -56,9 +74,19 @@ class Transactions:
             self._tried(self._producer.init_transactions, STEP_S)
         except KafkaException as error:
             raise self._lasting(error) from error
+        self._taken_s = time.monotonic()
 
-    def reopen(self) -> None:
-        """Begins anew with another producer, after `Fenced`."""
+    def reopen(self, error: Fenced) -> None:
+        """Takes the id again: a broker that stood still closes what was open meanwhile.
+
+        Of two processes of one name this leaves one: who has just taken the id gives in.
+
+        Raises:
+            Unavailable: it was taken a moment ago; or as `open`.
+        """
+        if time.monotonic() - self._taken_s < RETAKEN_WITHIN_S:
+            raise error
+        log.warning("the transactional id was taken away; taking it again")
         self._producer.purge()
         self._made()
         self.open()
@@ -67,6 +95,7 @@ class Transactions:
         """Returns once the records are committed with the offsets read, of this group.
 
         Raises:
+            Superseded: the group has another generation by now.
             Fenced: the id was taken away: whether it is committed must be asked of the broker.
             Unavailable: giving up; likewise.
         """
@@ -82,7 +111,9 @@ class Transactions:
         self._producer.purge()
 
     def _made(self) -> None:
-        self._producer = producer(self._settings, transactional_id=self._id, linger_ms=1)
+        self._producer = producer(
+            self._settings, transactional_id=self._id, open_at_most_ms=OPEN_AT_MOST_MS
+        )
 
     def _transaction(
         self, records: Sequence[Outgoing], read: Sequence[TopicPartition], group: Any
@@ -126,6 +157,8 @@ class Transactions:
             self._tried(self._producer.abort_transaction, STEP_S)
         except KafkaException as second:
             raise self._lasting(second) from second
+        if cause.code() in _SUPERSEDED:
+            raise Superseded(cause.str()) from error
         time.sleep(PAUSE_S)
 
     def _lasting(self, error: KafkaException) -> Unavailable:
