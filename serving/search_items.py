@@ -137,7 +137,7 @@ class SearchItems:
             try:
                 items.append(self._decode(value))
             except InvalidEvent as error:
-                log.warning("passed over an item: %s", error)
+                log.warning("passed over an item: %s", error.reason)
         self.put(items)
 
     def _commit_when_due(self, caught_up: bool) -> None:

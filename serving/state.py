@@ -184,7 +184,7 @@ class Live:
             record = self._decoders[name](value)
         except InvalidEvent as error:
             self.refused += 1
-            log.warning("passed over %s[%d]@%d: %s", name, partition, offset, error)
+            log.warning("passed over %s[%d]@%d: %s", name, partition, offset, error.reason)
             return
         self._handle(record, partition)
 
