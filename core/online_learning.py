@@ -114,7 +114,7 @@ class OnlineLearning:
                 return
         ranker = self._rankers.get(judged.surface)
         if ranker is None:
-            ranker = self._rankers[judged.surface] = OnlineRanker()
+            ranker = self._rankers[judged.surface] = self._begun()
         labels = np.asarray(judged.labels, np.float64)
         ranker.learn(rows, labels, weights, known if early else None)
         if early or self._age == "final":
@@ -143,6 +143,11 @@ class OnlineLearning:
         for name, ranker in self._rankers.items():
             self.state.surfaces.setdefault(name, SurfaceState()).ranker = ranker.to_dict()
         return self.state
+
+    def _begun(self) -> OnlineRanker:
+        """The ranker of a surface that no version brings weights for: as `home` is now."""
+        home = self._rankers.get("home")
+        return OnlineRanker() if home is None else OnlineRanker.from_weights(home.weights("home"))
 
     def _remember(self, judged: JudgedList) -> None:
         """Keeps which rows were positive already; few are, and final ages take them out again."""

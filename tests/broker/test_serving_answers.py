@@ -53,6 +53,19 @@ def test_request_over_kafka_is_answered_by_the_champion(shop: Shop, replica: Pro
     assert answer.served_by == "serving-1"
 
 
+def test_buying_again_lists_what_was_bought_and_nothing_to_who_never_bought(
+    shop: Shop, replica: Process
+) -> None:
+    with answers_of(shop.settings) as predictions:
+        asked = [shop.ask(visitor, surface="buy_again", k=9) for visitor in ("first", "nobody")]
+        shop.flush()
+        found = predictions.answers(asked)
+    known, unknown = (found[request_id] for request_id in asked)
+    assert {slot.item_id for slot in known.slots} == {"a", "b", "c", "d", "e", "f"}
+    assert (known.surface, known.weights_version) == ("buy_again", "shipped-1")
+    assert unknown.slots == []
+
+
 def test_answer_to_an_http_reply_comes_to_the_topic(shop: Shop, replica: Process) -> None:
     reply = httpx.post(f"{replica.url}/v1/recommend", json={"visitor_id": "first", "k": 2})
     assert reply.status_code == 200

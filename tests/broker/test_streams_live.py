@@ -5,6 +5,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 from streams_factory import HOUR_MS, Shop, Worker, answer, purchase, visit
 
 from core.settings import Settings
@@ -42,18 +43,26 @@ def finals(shop: Shop) -> dict[str, list[str]]:
     return {each.prediction_id: each.basket for each in shop.outcomes() if each.age == "final"}
 
 
-def test_a_quiet_shop_still_gets_its_outcomes(settings: Settings) -> None:
+def test_a_quiet_shop_still_gets_its_outcomes_on_any_surface(settings: Settings) -> None:
     shop = Shop(settings, READ)
+    again = {"surface": "buy_again"}
     with Worker(settings) as worker:
         shop.read_until(lambda: len(shop.messages["progress"]) >= 2)
         shop.send(topics.PREDICTIONS, "v", encode(answer("p1-loop", "v", now_ms())))
+        for name, slots in (("p2-loop", None), ("p3-loop", [])):
+            served = replace(answer(name, "v", now_ms()), **again)
+            if slots is not None:
+                served = replace(served, slots=slots)
+            shop.send(topics.PREDICTIONS, "v", encode(served))
         shop.send(topics.EVENTS, "v", encode(purchase("e1", "v", now_ms() + 50, "p1-loop")))
         ahead = purchase("e2", "v", now_ms() + HOUR_MS, None)
         shop.send(topics.EVENTS, "v", encode(ahead))
-        shop.read_until(lambda: "p1-loop" in finals(shop))
+        shop.read_until(lambda: len(finals(shop)) == 3)
         assert worker.stop() == 0
     shop.close()
-    assert finals(shop)["p1-loop"] == ["a", "x"]
+    assert finals(shop) == {name: ["a", "x"] for name in ("p1-loop", "p2-loop", "p3-loop")}
+    by_surface = {each.prediction_id: each.surface for each in shop.outcomes()}
+    assert by_surface == {"p1-loop": "home", "p2-loop": "buy_again", "p3-loop": "buy_again"}
     (refused,) = shop.messages["events.dlq"]
     assert dict(refused.headers() or [])[REASON_HEADER] == b"future"
 

@@ -157,3 +157,13 @@ def test_a_stage_that_learns_early_goes_on_exactly_and_in_any_order() -> None:
         assert restarted.close(at_ms, 0) == whole.close(at_ms, 0)
         assert restarted.to_bytes() == whole.to_bytes()
     assert any(surface.lists == 96 for surface in whole._learning.state.surfaces.values())
+
+
+def test_a_surface_without_weights_begins_at_those_of_home() -> None:
+    learning = OnlineLearning(Settings())
+    home = weights("v1", "home")
+    learning.start("v1", [home], START_MS)
+    learning.learn(learnable(2, surface="buy_again"))
+    (made,) = learning.close(START_MS + 9 * DAY_MS)
+    assert made.surface == "buy_again"
+    assert np.abs(np.array(made.coef) - np.array(home.coef)).max() < 0.2
