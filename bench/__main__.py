@@ -10,6 +10,7 @@ SUBCOMMANDS = {
     "delayed": ("bench.delayed", "learning early with importance weights, against waiting"),
     "drift": ("bench.drift", "how fast drifts are found, and how often in vain"),
     "floor": ("bench.floor", "what the loop earns on Online Retail, in process"),
+    "serving": ("bench.serving", "how fast, fresh and safe to change serving is"),
     "stationary": ("bench.stationary", "drift retrains on Online Retail with its dates permuted"),
     "streams": ("bench.streams", "the streams' speed, exactness and delay, beside their peers'"),
     "trainer": ("bench.trainer", "what the models reach, beside simpler ones and peers"),

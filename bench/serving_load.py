@@ -150,21 +150,22 @@ class Run:
         """Warm-up, then what is measured."""
         if self.load.warm_up:
             self._left = self.load.warm_up
-            await self._closed()
+            await self._closed(0.0)
             self.latencies.clear()
             self.statuses.clear()
             self.degraded.clear()
         self._left = self.load.n
         self.began_s = time.perf_counter()
-        await (self._open() if self.load.rate else self._closed())
+        await (self._open() if self.load.rate else self._closed(self.load.seconds))
         self.took_s = time.perf_counter() - self.began_s
 
-    async def _closed(self) -> None:
-        await asyncio.gather(*(self._one_after_another() for _ in range(self.load.connections)))
+    async def _closed(self, seconds: float) -> None:
+        each = (self._one_after_another(seconds) for _ in range(self.load.connections))
+        await asyncio.gather(*each)
 
-    async def _one_after_another(self) -> None:
+    async def _one_after_another(self, seconds: float) -> None:
         connection = Connection()
-        until_s = time.perf_counter() + self.load.seconds if self.load.seconds else None
+        until_s = time.perf_counter() + seconds if seconds else None
         while self._left > 0 or until_s is not None:
             if until_s is not None and time.perf_counter() > until_s:
                 return
