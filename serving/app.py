@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from functools import partial
 from threading import Event, Thread
 
+from adapters.clickhouse import dsn_of
 from adapters.health import start_health
 from adapters.home import home_of
 from adapters.kafka import ensure_topics, topic_name
@@ -102,7 +103,7 @@ def run_replica(settings: Settings, guard: Guard) -> None:
     lists = Batcher("lists", desk.answer, limits_of(settings), desk.record, parts.metrics)
     loop = RequestLoop(settings, parts.process, desk, parts.metrics)
     intake = EventIntake(settings, parts.process, parts.outbox)
-    explainer = Explainer(settings.clickhouse, lambda: parts.versions.engine)
+    explainer = Explainer(dsn_of(settings), lambda: parts.versions.engine)
     asks: dict[type, Ask] = {RecommendRequest: lists, SimilarRequest: lists}
     front = Front(desk, parts.live, asks, intake, parts.metrics, access, explainer)
 

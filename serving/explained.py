@@ -6,6 +6,7 @@ ClickHouse once the sink has stored them. Decides nothing: `core/explained.py` d
 
 from __future__ import annotations
 
+import time
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -24,6 +25,7 @@ from serving.engine import Engine
 
 NEWEST = 1_000
 CLICKHOUSE_WITHIN_S = 2.0
+AWAY_S = 5.0
 _LONGEST_ID = 128
 _PLAIN = (
     "prediction_id", "request_id", "visitor_id", "task", "surface", "served_at_ms", "policy",
@@ -55,6 +57,7 @@ class Explainer:
         self._clickhouse = clickhouse
         self._engine = engine
         self._newest: OrderedDict[str, _Answer] = OrderedDict()
+        self._away_until_s = 0.0
 
     def remember(self, prediction: Prediction) -> None:
         """Keeps an answer among the newest thousand, with the weights that it names."""
@@ -79,14 +82,20 @@ class Explainer:
     def _stored(self, prediction_id: str) -> _Answer:
         if len(prediction_id) > _LONGEST_ID:
             raise InvalidEvent("unknown_prediction", "no answer has an id as long as this")
+        if time.monotonic() < self._away_until_s:
+            raise Unavailable("ClickHouse did not answer a moment ago")
         try:
-            with connected(self._clickhouse, deadline_s=CLICKHOUSE_WITHIN_S) as client:
-                prediction = _prediction_in(client, prediction_id)
-                weights = _weights_in(self._engine(), prediction)
-                if weights is None and prediction.weights_version:
-                    weights = _stored_weights(client, prediction.weights_version)
-        except BadSettings as error:  # such as no table yet: nothing that the caller could mend
+            return self._looked_up(prediction_id)
+        except (BadSettings, Unavailable) as error:  # no table yet is nothing a caller could mend
+            self._away_until_s = time.monotonic() + AWAY_S
             raise Unavailable(str(error)) from error
+
+    def _looked_up(self, prediction_id: str) -> _Answer:
+        with connected(self._clickhouse, deadline_s=CLICKHOUSE_WITHIN_S) as client:
+            prediction = _prediction_in(client, prediction_id)
+            weights = _weights_in(self._engine(), prediction)
+            if weights is None and prediction.weights_version:
+                weights = _stored_weights(client, prediction.weights_version)
         return _Answer(prediction, weights)
 
 

@@ -23,8 +23,8 @@ def reply_of(prediction: Prediction, request: RequestRecord, catalogue: Catalogu
         return TextReply(**head, labels=prediction.labels, value=prediction.value)
     items = _shown(prediction, catalogue)
     if isinstance(request, SearchRequest):
-        corrected = getattr(prediction, "corrected_query", None)
-        return SearchReply(**head, items=items, corrected_query=corrected or None)
+        corrected = prediction.context.corrected_query or None
+        return SearchReply(**head, items=items, corrected_query=corrected)
     return ListReply(**head, items=items)
 
 

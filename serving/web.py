@@ -50,7 +50,9 @@ class _Looks:
     async def explain(self, call: Call) -> Response:
         """Takes an answer apart."""
         name = call.parameters["prediction_id"]
-        return json_response(200, await self._thread.run(lambda: self._front.explainer.of(name)))
+        found = await self._thread.run(lambda: self._front.explainer.of(name))
+        call.caller.check(surface=found.surface, task=found.task)
+        return json_response(200, found)
 
     async def healthz(self, _call: Call) -> Response:
         """Whether requests may be sent here, and what would answer."""

@@ -10,6 +10,7 @@ import msgspec
 import pytest
 from serving_factory import Process, Shop, answers_of, reading, running
 
+from bench.serving_schemathesis import conformance
 from core.settings import Settings
 from schemas import topics
 from schemas.events import FeedbackGiven
@@ -148,3 +149,11 @@ def test_strange_bytes_are_the_callers_fault(replica: Process, path: str, body: 
 
 def test_the_document_is_the_published_one(replica: Process) -> None:
     assert httpx.get(f"{replica.url}/openapi.json").json() == openapi_document()
+
+
+def test_calls_made_from_the_document_get_what_the_document_says(replica: Process) -> None:
+    httpx.get(f"{replica.url}/v1/explain/nothing", timeout=20)  # from here on ClickHouse is away
+    found = conformance(replica.url, examples=2, seconds=60, rounds=1)
+    assert found.server_errors == 0, found.statuses
+    assert found.strange == []
+    assert found.calls > 40
