@@ -25,7 +25,7 @@ _PROTOCOL = {
     "sasl_plaintext": "SASL_PLAINTEXT",
     "sasl_tls": "SASL_SSL",
 }
-_FIRST_TURN_S = 1.0
+_FIRST_TURN_S = 0.5
 _REFUSALS = frozenset(
     {
         KafkaError._AUTHENTICATION,

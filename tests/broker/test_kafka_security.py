@@ -1,18 +1,30 @@
-"""A broker that wants TLS and a password lets the product in with them, and clearly not without."""
+"""A broker that wants TLS and a password lets the product in with them, and clearly not without.
+
+Beside it a serving process that is closed in every way there is, and what its logs hold of it.
+"""
 
 from __future__ import annotations
 
 import logging
+import os
+import ssl
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import httpx
 import msgspec
 import pytest
 from certificates import Authority
+from serving_factory import Shop
 
 from adapters.kafka import Follower, ensure_topics, producer, topic_name
 from adapters.kafka_topics import TopicIds
 from console.lag import group_lags
+from console.main import main
 from core.settings import Settings
 from local.child import free_ports
 from local.kafka import EmbeddedKafka
@@ -20,6 +32,11 @@ from schemas import topics
 from schemas.errors import BadSettings
 
 USER, PASSWORD, WRONG = "shop", "correct-horse-9d1", "wrong-battery-7c2"
+CLICKHOUSE_PASSWORD, MAIL_PASSWORD = "staple-5e8-clickhouse", "staple-5e8-mail"
+CONNECTING = (
+    *("kafka", "kafka_security", "kafka_sasl_mechanism", "kafka_username", "kafka_password_file"),
+    *("kafka_ca", "topic_prefix", "home"),
+)
 PLAIN = "org.apache.kafka.common.security.plain.PlainLoginModule"
 
 
@@ -55,6 +72,8 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
             kafka_username=USER,
             kafka_password_file=str(secret),
             kafka_ca=str(authority.ca),
+            topic_prefix="guarded.",
+            home=str(folder / "home"),
         )
 
 
@@ -85,3 +104,129 @@ def test_a_wrong_password_and_a_strange_authority_are_said_in_one_line(
         assert "SHOPLOOP_KAFKA_SECURITY=sasl_tls" in str(caught.value)
         assert PASSWORD not in said
         assert WRONG not in said
+
+
+class Closed:
+    """A serving process off loopback with TLS, keys and an issuer; asked over HTTPS."""
+
+    def __init__(self, guarded: Settings, folder: Path) -> None:
+        (self.port,) = free_ports(1)
+        authority = Authority(folder)
+        cert, key = authority.issue("serving")
+        secret = folder / "clickhouse"
+        secret.touch(mode=0o600)
+        secret.write_text(CLICKHOUSE_PASSWORD)
+        changed = {name: getattr(guarded, name) for name in CONNECTING} | {
+            "http_host": "0.0.0.0",
+            "http_tls_cert": cert,
+            "http_tls_key": key,
+            "clickhouse": "http://127.0.0.1:1/shoploop",
+            "clickhouse_user": "shop",
+            "clickhouse_password_file": secret,
+            "jwt_issuer": "http://127.0.0.1:1",
+            "jwt_audience": "shoploop",
+            "alert_smtp_password": MAIL_PASSWORD,
+            "log_level": "DEBUG",
+        }
+        self.environ = {name: text for name, text in os.environ.items() if name[:9] != "SHOPLOOP_"}
+        self.environ |= {f"SHOPLOOP_{name.upper()}": str(value) for name, value in changed.items()}
+        self.log = folder / "log"
+        trusting = ssl.create_default_context(cafile=authority.ca)
+        self.client = httpx.Client(base_url=f"https://127.0.0.1:{self.port}", verify=trusting)
+
+    def start(self, **changed: str) -> subprocess.Popen[bytes]:
+        with self.log.open("ab") as sink:
+            return subprocess.Popen(
+                [sys.executable, "-m", "serving", "--port", str(self.port)],
+                env=self.environ | changed,
+                stdout=sink,
+                stderr=sink,
+                cwd=Path(__file__).parents[2],
+            )
+
+    def status(self, path: str, key: str = "", body: Any = None) -> int:
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        if body is None:
+            return self.client.get(path, headers=headers).status_code
+        return self.client.post(path, headers=headers, json=body).status_code
+
+    def until(self, wanted: int, *asked: Any, within_s: float = 60.0) -> float:
+        """Seconds until a call is answered so."""
+        begun_s = time.monotonic()
+        while time.monotonic() < begun_s + within_s:
+            try:
+                if self.status(*asked) == wanted:
+                    return time.monotonic() - begun_s
+            except httpx.TransportError:
+                pass
+            time.sleep(0.05)
+        raise AssertionError(self.log.read_text())
+
+
+@pytest.fixture
+def closed(guarded: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Closed]:
+    made = Closed(guarded, tmp_path)
+    for name in CONNECTING:
+        monkeypatch.setenv(f"SHOPLOOP_{name.upper()}", str(getattr(guarded, name)))
+    yield made
+    made.client.close()
+
+
+def test_a_closed_process_is_open_to_its_keys_alone_and_logs_no_secret(
+    guarded: Settings, closed: Closed, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Shop(guarded).stock()
+
+    def made(name: str, *arguments: str) -> str:
+        assert main(["keys", "create", name, "--scopes", *arguments]) == 0
+        return capsys.readouterr().out.strip()
+
+    asking, watching = made("shop", "recommend,explain", "--surfaces", "home"), made("watch", "*")
+    slow = made("slow", "recommend", "--rate", "0.01", "--burst", "1")
+    token, strange = "eyJhbGciOiJub25lIn0.eyJzdWIiOiJ4In0.", asking[:-1] + "!"
+    question = {"visitor_id": "v-17850", "surface": "home", "k": 2}
+    child = closed.start()
+    try:
+        closed.until(200, "/healthz")
+        statuses = [
+            closed.status("/v1/recommend", "", question),
+            closed.status("/v1/recommend", asking, question),
+            closed.status("/v1/recommend", strange, question),
+            closed.status("/v1/search", asking, question | {"query": "stand"}),
+            closed.status("/v1/recommend", asking, question | {"surface": "discover"}),
+            closed.status("/v1/recommend", slow, question),
+            closed.status("/v1/recommend", slow, question),
+            closed.status("/metrics"),
+            closed.status("/metrics", watching),
+            closed.status("/openapi.json"),
+            closed.status("/openapi.json", slow),
+        ]
+        assert statuses == [401, 200, 401, 403, 403, 200, 429, 401, 200, 401, 429]
+        elsewhere = closed.client.post(
+            "/v1/recommend",
+            headers={"X-API-Key": watching},
+            json=question | {"surface": "discover"},
+        ).json()["prediction_id"]
+        assert closed.status(f"/v1/explain/{elsewhere}", asking) == 403
+        assert closed.status(f"/v1/explain/{elsewhere}", watching) == 200
+        assert closed.status("/v1/events", token, []) in (401, 503)
+        with pytest.raises(httpx.TransportError):
+            httpx.get(f"http://127.0.0.1:{closed.port}/healthz")
+        assert main(["keys", "revoke", "shop"]) == 0
+        assert closed.until(401, "/v1/recommend", asking, question, within_s=2.0) < 2.0
+    finally:
+        child.terminate()
+        child.wait(30)
+    secrets = [PASSWORD, CLICKHOUSE_PASSWORD, MAIL_PASSWORD, token, strange]
+    secrets += [key.rpartition("_")[2] for key in (asking, watching, slow)]
+    written = [closed.log, *(each for each in Path(guarded.home).rglob("*") if each.is_file())]
+    for path in written:
+        data = path.read_bytes()
+        assert [each for each in secrets if each.encode() in data] == [], path
+    assert b"v-17850" not in closed.log.read_bytes()
+
+
+def test_off_loopback_without_keys_it_says_what_to_do(closed: Closed, tmp_path: Path) -> None:
+    child = closed.start(SHOPLOOP_HOME=str(tmp_path / "empty"), SHOPLOOP_JWT_ISSUER="")
+    assert child.wait(30) == 2
+    assert "shoploop keys create" in closed.log.read_text()
