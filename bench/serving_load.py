@@ -26,7 +26,8 @@ class Load(msgspec.Struct, frozen=True, kw_only=True):
 
     `rate` in requests a second; without one each connection asks again when it has its answer.
     `note` is a file for one line per 200: request id, prediction id, model version. `patient`
-    keeps on while the server is away: what fails then is counted as `cut_off`.
+    keeps on while the server is away: what fails then is counted as `cut_off`. `trail` is a file
+    for one line per measured reply: Unix time in seconds when it had come, and its latency.
     """
 
     port: int
@@ -46,6 +47,7 @@ class Load(msgspec.Struct, frozen=True, kw_only=True):
     note: str = ""
     patient: bool = False
     header: str = ""
+    trail: str = ""
 
 
 class Connection(asyncio.Protocol):
@@ -142,6 +144,7 @@ class Run:
         self.statuses: Counter[str] = Counter()
         self.degraded: Counter[str] = Counter()
         self.notes: list[str] = []
+        self.trail: list[str] = []
         self.began_s = 0.0
         self.took_s = 0.0
         self._left = load.n
@@ -152,6 +155,7 @@ class Run:
             self._left = self.load.warm_up
             await self._closed(0.0)
             self.latencies.clear()
+            self.trail.clear()
             self.statuses.clear()
             self.degraded.clear()
         self._left = self.load.n
@@ -211,6 +215,8 @@ class Run:
                 await asyncio.sleep(0.05)
             return Connection()
         self.latencies.append(time.perf_counter() - due_s)
+        if self.load.trail:
+            self.trail.append(f"{time.time():.6f} {self.latencies[-1]:.6f}")
         self.statuses[str(status)] += 1
         if status == 200:
             self._note(request_id, body)
@@ -228,6 +234,8 @@ class Run:
         if self.load.note:
             with Path(self.load.note).open("a") as file:
                 file.writelines(f"{line}\n" for line in self.notes)
+        if self.load.trail:
+            Path(self.load.trail).write_text("".join(f"{line}\n" for line in self.trail))
         return {
             "n": sum(self.statuses.values()),
             "statuses": dict(self.statuses),
