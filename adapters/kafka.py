@@ -224,6 +224,7 @@ class Follower:
                     first, _ = _ends(self._consumer, name, number)
                 places.append(TopicPartition(name, number, first))
         self._behind = {(place.topic, place.partition) for place in places}
+        self._ended: dict[tuple[str, int], int] = {}  # where the end was met: past its markers
         self._consumer.assign(places)
 
     @property
@@ -261,6 +262,22 @@ class Follower:
             found.extend(self.poll(0.2))
         return found
 
+    def ends(self) -> dict[tuple[str, int], int]:
+        """Where each partition ends as far as this client knows, by (full topic name, number)."""
+        found = {}
+        for place in self._consumer.assignment():
+            _, end = self._consumer.get_watermark_offsets(place, cached=True)
+            found[(place.topic, place.partition)] = int(end)
+        return found
+
+    def positions(self) -> dict[tuple[str, int], int]:
+        """How far each partition has been read; what ends it without a record counts as read."""
+        found = dict(self._ended)
+        for place in self._consumer.position(self._consumer.assignment()):
+            key = (place.topic, place.partition)
+            found[key] = max(place.offset, found.get(key, 0))
+        return found
+
     def close(self) -> None:
         """Leaves the broker."""
         self._consumer.close()
@@ -270,7 +287,9 @@ class Follower:
         if error is None:
             return True
         if error.code() == KafkaError._PARTITION_EOF:
-            self._behind.discard((str(message.topic()), int(message.partition() or 0)))
+            place = (str(message.topic()), int(message.partition() or 0))
+            self._behind.discard(place)
+            self._ended[place] = int(message.offset() or 0)
             return False
         raise_if_lasting(error)
         return False

@@ -91,6 +91,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     caller_share: float = 0.5
     spool_mb: int = 512
     spool_fsync: bool = False
+    state_lag_ms: int = 60_000
+    model_age_ms: int = 0
+    weights_age_ms: int = 0
     # search and texts
     served_tasks: str = ""
     search_budget_ms: int = 40

@@ -100,6 +100,7 @@ def run_replica(settings: Settings, guard: Guard) -> None:
     ledger = Ledger(settings, parts.process)
     _watch_spool(parts.metrics, ledger)
     desk = Desk(settings, parts.process, parts.live, ledger, pepper, traces=parts.traces)
+    parts.metrics.collect(desk.breakers)
     lists = Batcher("lists", desk.answer, limits_of(settings), desk.record, parts.metrics)
     loop = RequestLoop(settings, parts.process, desk, parts.metrics)
     intake = EventIntake(settings, parts.process, parts.outbox)

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+import msgspec
+
 from adapters.clock import wall_ms
 from adapters.kafka import topic_name
 from core.masking import masked, place_of
@@ -18,7 +20,9 @@ from schemas import topics
 from schemas.codec import cloud_headers, encode
 from schemas.errors import InvalidEvent
 from schemas.predictions import Prediction, RecommendRequest, RequestRecord, SimilarRequest
-from serving.answer import Moment, answer
+from serving.answer import MODEL_FAILED, NO_MODEL, Moment, answer
+from serving.breakers import Breakers
+from serving.engine import Engine
 from serving.ledger import Ledger
 from serving.outbox import Outgoing
 from serving.state import Live
@@ -60,6 +64,7 @@ class Desk:
         words: dict[type, WordsDesk] | None = None,
         traces: Traces | None = None,
     ) -> None:
+        self.breakers = Breakers(settings, live)
         self.traces = traces or Traces()
         self.task = settings.task
         self._pepper = pepper
@@ -117,4 +122,28 @@ class Desk:
 
     def _lists(self, batch: list[Listed], moment: Moment) -> list[Prediction]:
         with self._live.lock:
-            return answer(self._live.state, self._live.versions.engine, batch, moment)
+            whole = self._live.versions.engine
+            engine, reason = self.breakers.engine(whole)
+            found = answer(self._live.state, engine, batch, moment)
+        if reason is not None and whole.champion is not None:
+            return [_because(each, reason) for each in found]
+        if engine.champion is not None:
+            self._tell(engine, batch, found)
+        return found
+
+    def _tell(self, engine: Engine, batch: list[Listed], found: list[Prediction]) -> None:
+        """Says whether the champion computed, for those that it was to answer."""
+        failed = [
+            given.degraded == MODEL_FAILED
+            for request, given in zip(batch, found, strict=True)
+            if engine.answers(request.visitor_id)[1] == "champion"
+        ]
+        if failed:
+            self.breakers.computed(good=not all(failed))
+
+
+def _because(given: Prediction, reason: str) -> Prediction:
+    """The answer with the reason why no model was asked, where there would have been one."""
+    if given.degraded != NO_MODEL:
+        return given
+    return msgspec.structs.replace(given, degraded=reason)

@@ -34,6 +34,7 @@ from serving.merge import EventMerge
 from serving.past import Reach, put_item, state_from_clickhouse
 from serving.remembering import RememberingState
 from serving.snapshot import Snapshot, SnapshotFile
+from serving.staleness import Staleness
 from serving.versions import Versions
 
 FOLLOWED = (topics.EVENTS_VALID, topics.ITEMS, topics.MODELS, topics.WEIGHTS)
@@ -68,6 +69,8 @@ class Live:
         self._was_ready = False
         self.refused = 0
         self.applied = 0
+        self.staleness = Staleness()
+        self.weights_at_ms = 0  # event time of the newest weights that answers may use
         self._settings = settings
         self._snapshots = snapshots
         self._eager = eager
@@ -112,6 +115,7 @@ class Live:
         try:
             while not stopping.is_set():
                 self._take(follower)
+                self.staleness.look(follower)
                 if not self.caught_up and follower.caught_up:
                     self._catch_up()
                 after_poll()
@@ -198,6 +202,8 @@ class Live:
                 self._point(record)
             case Weights():
                 if record.task == self._settings.task:
+                    if record.role == "live":
+                        self.weights_at_ms = max(self.weights_at_ms, record.event_time_ms)
                     self.versions.weigh(record)
             case _:
                 self.merge.add(record)
