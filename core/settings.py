@@ -88,6 +88,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     # serving: limits
     deadline_ms: int = 1_000
     waiting_requests: int = 512
+    waiting_events: int = 20_000
     caller_share: float = 0.5
     spool_mb: int = 512
     spool_fsync: bool = False

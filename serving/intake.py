@@ -7,7 +7,7 @@ from core.event_rules import check, limits_of
 from core.settings import Settings
 from schemas import topics
 from schemas.codec import Decoder, cloud_headers
-from schemas.errors import InvalidEvent
+from schemas.errors import InvalidEvent, Overloaded
 from schemas.events import ShopEvent
 from schemas.http import MOST_EVENTS, EventError, EventsTaken
 from serving.outbox import Outbox, Outgoing
@@ -25,12 +25,14 @@ class EventIntake:
         self._outbox = outbox
         self._decode = Decoder(ShopEvent)
         self._limits = limits_of(settings)
+        self._most_waiting = settings.waiting_events
 
     def take(self, body: bytes) -> EventsTaken:
         """Produces the good events and waits for the broker; names the bad ones.
 
         Raises:
             InvalidEvent: the body is neither an event nor a list of at most 1,000.
+            Overloaded: too many events wait for the broker; none of these was sent.
             Unavailable: the broker did not acknowledge in time; all may be sent again.
         """
         records: list[Outgoing] = []
@@ -40,6 +42,9 @@ class EventIntake:
                 records.append(self._outgoing(bytes(raw)))
             except InvalidEvent as error:
                 errors.append(EventError(index=index, reason=error.reason, message=str(error)))
+        waiting = self._outbox.waiting
+        if waiting and waiting + len(records) > self._most_waiting:
+            raise Overloaded(f"{waiting} events wait for Kafka; try again in 1 s", 1.0)
         self._outbox.send(records, 0.5).wait(ACKNOWLEDGED_WITHIN_S)
         return EventsTaken(accepted=len(records), errors=errors)
 

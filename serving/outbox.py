@@ -75,6 +75,11 @@ class Outbox:
         self._thread = threading.Thread(target=self._collect, name="outbox", daemon=True)
         self._thread.start()
 
+    @property
+    def waiting(self) -> int:
+        """Records that the broker has not acknowledged yet."""
+        return len(self._producer)
+
     def send(self, records: Sequence[Outgoing], room_s: float = 10.0) -> Delivery:
         """Hands the records to the producer without waiting for the broker.
 
