@@ -137,6 +137,7 @@ def swaps(shop: World, n: int = 20, rate: float = 150.0) -> dict[str, Any]:
         "note": str(note),
         "seed": 11,
     }
+    shop.point(names[0])
     spans: list[tuple[float, float]] = []
     found: dict[str, Any] = {}
     with serving(shop, extra=memory) as server, listening(shop) as log:
@@ -156,7 +157,7 @@ def swaps(shop: World, n: int = 20, rate: float = 150.0) -> dict[str, Any]:
     before = replies[(replies[:, 0] > warm_s) & (replies[:, 0] < first_s), 1]
     p99_ms = {k: _p99_ms(v) for k, v in (("before", before), ("during", replies[during, 1]))}
     answered = {line.split()[0] for line in note.read_text().splitlines()}
-    return {
+    result = {
         "n": len(spans),
         "failed": sum(k for status, k in found["statuses"].items() if status != "200"),
         "mixed": _mixed(shop, weights, answered),
@@ -171,12 +172,14 @@ def swaps(shop: World, n: int = 20, rate: float = 150.0) -> dict[str, Any]:
         "rss_mb": round(rss_mb),
         "items": len(shop.item_ids),
     }
+    return {"swaps": result}
 
 
 def publish_to_swap(shop: World, n: int = 8) -> dict[str, Any]:
     """Milliseconds from a version's announcement until all of four processes answer with it."""
     names = [shop.versions.names[0], *(varied(shop, k) for k in range(200, 199 + DIFFERENT))]
     memory = {"SHOPLOOP_VERSIONS_MEMORY_MB": str(_room_for_two(shop) // 1_000_000)}
+    shop.point(names[0])
     all_ms: list[float] = []
     each_ms: list[float] = []
     with ExitStack() as stack:
@@ -261,7 +264,7 @@ def main() -> int:
     """Measures both and prints one JSON object."""
     with ground() as place:
         shop = world(place, "swaps", ITEMS, VISITORS)
-        print(msgspec.json.encode({"swaps": swaps(shop), **publish_to_swap(shop)}).decode())
+        print(msgspec.json.encode({**swaps(shop), **publish_to_swap(shop)}).decode())
     return 0
 
 
