@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 UV_VERSION := 0.13.9
-ROOMS := schemas core adapters streams trainer serving local console bench
+ROOMS := schemas core adapters streams trainer serving local console bench shoploop
 
 .PHONY: setup demo test check bench lock schemas clean
 

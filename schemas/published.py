@@ -1,11 +1,11 @@
-"""What is published: a JSON Schema for every topic's record and the manifest, AsyncAPI, OpenAPI."""
+"""What is published: JSON Schemas of records and manifest, AsyncAPI, OpenAPI, TypeScript."""
 
 import json
 from typing import Any
 
 import msgspec
 
-from schemas import asyncapi, openapi
+from schemas import asyncapi, openapi, typescript
 from schemas.models import Manifest
 from schemas.topics import ALL
 
@@ -21,6 +21,7 @@ def golden_documents() -> dict[str, str]:
         **schemas,
         asyncapi.FILE: asyncapi.asyncapi_text(),
         openapi.FILE: openapi.openapi_text(),
+        typescript.FILE: typescript.typescript_text(),
     }
 
 

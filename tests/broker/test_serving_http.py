@@ -13,10 +13,11 @@ from serving_factory import Process, Shop, answers_of, reading, running
 from bench.serving_schemathesis import conformance
 from core.settings import Settings
 from schemas import topics
-from schemas.events import FeedbackGiven
-from schemas.http import Explanation, ListReply
+from schemas.events import FeedbackGiven, Searched
+from schemas.http import Explanation, Feedback, ListReply
 from schemas.ids import new_id
 from schemas.openapi import openapi_document
+from shoploop import Client, RecommendQuestion, Refused
 
 
 @pytest.fixture(scope="module")
@@ -157,3 +158,18 @@ def test_calls_made_from_the_document_get_what_the_document_says(replica: Proces
     assert found.server_errors == 0, found.statuses
     assert found.strange == []
     assert found.calls > 40
+
+
+def test_the_client_asks_a_process_and_tells_it_what_happened(replica: Process) -> None:
+    with Client(replica.url) as client:
+        reply = client.recommend(RecommendQuestion(visitor_id="first", k=2))
+        assert client.explain(reply.prediction_id).prediction_id == reply.prediction_id
+        answers = client.recommend_batch([RecommendQuestion(visitor_id="first")] * 2)
+        assert [each.status for each in answers] == [200, 200]
+        search = Searched(event_id=new_id(), event_time_ms=1, visitor_id="first", query="mug")
+        assert client.events([search]).accepted == 1
+        verdict = Feedback(prediction_id=reply.prediction_id, visitor_id="first", verdict=1.0)
+        assert client.feedback(verdict).event_id
+        with pytest.raises(Refused) as caught:
+            client.recommend(RecommendQuestion(k=2))
+    assert caught.value.problem.errors[0].path == "$.visitor_id"

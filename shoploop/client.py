@@ -1,0 +1,243 @@
+"""Sends the calls of `shoploop/calls.py` over HTTP, and again where that may help.
+
+Both clients keep connections open; use them as context managers, or `close` them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Self, TypeVar
+
+import httpx
+
+from schemas.events import ShopEvent
+from schemas.http import (
+    ClassifyQuestion,
+    EventsTaken,
+    Explanation,
+    Feedback,
+    FeedbackTaken,
+    ListAnswer,
+    ListReply,
+    RecommendQuestion,
+    SearchAnswer,
+    SearchQuestion,
+    SearchReply,
+    SimilarQuestion,
+    TextAnswer,
+    TextReply,
+)
+from shoploop import calls
+from shoploop.calls import Attempt, Call
+
+TIMEOUT_S, RETRIES = 5.0, 2
+_T = TypeVar("_T")
+_E = type[BaseException] | None
+
+
+class Client:
+    """A client for threads; one may be shared by several.
+
+    Every method raises `Refused`, `Busy` or `Unreachable` (`shoploop/errors.py`). A batch gives one
+    answer per question, in order, each with a reply or a problem. More methods than ten: one per
+    operation.
+
+    Args:
+        url: where serving answers, such as `https://shoploop.example:18080`.
+        key: an API key or a token, where one is needed.
+        timeout_s: of connecting, of sending and of waiting for an answer, each time it is tried.
+        retries: how often a call is sent again when the network fails or the server says later.
+        transport: another way to send, for tests.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        key: str | None = None,
+        timeout_s: float = TIMEOUT_S,
+        retries: int = RETRIES,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        self._retries = retries
+        self._http = httpx.Client(
+            base_url=url, headers=_headers(key), timeout=timeout_s, transport=transport
+        )
+
+    def recommend(self, question: RecommendQuestion) -> ListReply:
+        """What to show a visitor on a surface."""
+        return self._do(calls.recommend(question))
+
+    def recommend_batch(self, questions: Sequence[RecommendQuestion]) -> list[ListAnswer]:
+        """The same for up to 100 questions."""
+        return self._do(calls.recommend_batch(questions)).answers
+
+    def similar(self, question: SimilarQuestion) -> ListReply:
+        """What goes with an item, or in its place."""
+        return self._do(calls.similar(question))
+
+    def similar_batch(self, questions: Sequence[SimilarQuestion]) -> list[ListAnswer]:
+        """The same for up to 100 questions."""
+        return self._do(calls.similar_batch(questions)).answers
+
+    def search(self, question: SearchQuestion) -> SearchReply:
+        """Items for words."""
+        return self._do(calls.search(question))
+
+    def search_batch(self, questions: Sequence[SearchQuestion]) -> list[SearchAnswer]:
+        """The same for up to 100 searches."""
+        return self._do(calls.search_batch(questions)).answers
+
+    def classify(self, task: str, question: ClassifyQuestion) -> TextReply:
+        """Labels, or a number, for a text."""
+        return self._do(calls.classify(task, question))
+
+    def classify_batch(self, task: str, questions: Sequence[ClassifyQuestion]) -> list[TextAnswer]:
+        """The same for up to 100 texts."""
+        return self._do(calls.classify_batch(task, questions)).answers
+
+    def events(self, happened: Sequence[ShopEvent]) -> EventsTaken:
+        """Says what shoppers did; refused events are named in the reply."""
+        return self._do(calls.events(happened))
+
+    def feedback(self, verdict: Feedback) -> FeedbackTaken:
+        """Says what somebody thinks of an answer."""
+        return self._do(calls.feedback(verdict))
+
+    def explain(self, prediction_id: str) -> Explanation:
+        """Why the items of an answer stand where they stand."""
+        return self._do(calls.explain(prediction_id))
+
+    def close(self) -> None:
+        """Closes the connections."""
+        self._http.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: _E, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def _do(self, call: Call[_T]) -> _T:
+        for retry in range(self._retries):
+            attempt = self._send(call)
+            pause_s = calls.pause_s(attempt, retry, random.random())
+            if not attempt.is_worth_another or pause_s is None:
+                return calls.read(call, attempt)
+            time.sleep(pause_s)
+        return calls.read(call, self._send(call))
+
+    def _send(self, call: Call[_T]) -> Attempt:
+        try:
+            response = self._http.request(
+                call.method, call.path, content=call.body, headers=dict(call.headers)
+            )
+        except httpx.TransportError as error:
+            return Attempt(error=error)
+        return _attempt(response)
+
+
+class AsyncClient:
+    """The same for asyncio, one event loop each; every method is `Client`'s and raises the same."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        key: str | None = None,
+        timeout_s: float = TIMEOUT_S,
+        retries: int = RETRIES,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        self._retries = retries
+        self._http = httpx.AsyncClient(
+            base_url=url, headers=_headers(key), timeout=timeout_s, transport=transport
+        )
+
+    async def recommend(self, question: RecommendQuestion) -> ListReply:
+        """What to show a visitor on a surface."""
+        return await self._do(calls.recommend(question))
+
+    async def recommend_batch(self, questions: Sequence[RecommendQuestion]) -> list[ListAnswer]:
+        """The same for up to 100 questions."""
+        return (await self._do(calls.recommend_batch(questions))).answers
+
+    async def similar(self, question: SimilarQuestion) -> ListReply:
+        """What goes with an item, or in its place."""
+        return await self._do(calls.similar(question))
+
+    async def similar_batch(self, questions: Sequence[SimilarQuestion]) -> list[ListAnswer]:
+        """The same for up to 100 questions."""
+        return (await self._do(calls.similar_batch(questions))).answers
+
+    async def search(self, question: SearchQuestion) -> SearchReply:
+        """Items for words."""
+        return await self._do(calls.search(question))
+
+    async def search_batch(self, questions: Sequence[SearchQuestion]) -> list[SearchAnswer]:
+        """The same for up to 100 searches."""
+        return (await self._do(calls.search_batch(questions))).answers
+
+    async def classify(self, task: str, question: ClassifyQuestion) -> TextReply:
+        """Labels, or a number, for a text."""
+        return await self._do(calls.classify(task, question))
+
+    async def classify_batch(
+        self, task: str, questions: Sequence[ClassifyQuestion]
+    ) -> list[TextAnswer]:
+        """The same for up to 100 texts."""
+        return (await self._do(calls.classify_batch(task, questions))).answers
+
+    async def events(self, happened: Sequence[ShopEvent]) -> EventsTaken:
+        """Says what shoppers did; refused events are named in the reply."""
+        return await self._do(calls.events(happened))
+
+    async def feedback(self, verdict: Feedback) -> FeedbackTaken:
+        """Says what somebody thinks of an answer."""
+        return await self._do(calls.feedback(verdict))
+
+    async def explain(self, prediction_id: str) -> Explanation:
+        """Why the items of an answer stand where they stand."""
+        return await self._do(calls.explain(prediction_id))
+
+    async def close(self) -> None:
+        """Closes the connections."""
+        await self._http.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: _E, error: BaseException | None, at: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def _do(self, call: Call[_T]) -> _T:
+        for retry in range(self._retries):
+            attempt = await self._send(call)
+            pause_s = calls.pause_s(attempt, retry, random.random())
+            if not attempt.is_worth_another or pause_s is None:
+                return calls.read(call, attempt)
+            await asyncio.sleep(pause_s)
+        return calls.read(call, await self._send(call))
+
+    async def _send(self, call: Call[_T]) -> Attempt:
+        try:
+            response = await self._http.request(
+                call.method, call.path, content=call.body, headers=dict(call.headers)
+            )
+        except httpx.TransportError as error:
+            return Attempt(error=error)
+        return _attempt(response)
+
+
+def _headers(key: str | None) -> dict[str, str]:
+    return {"Authorization": f"Bearer {key}"} if key else {}
+
+
+def _attempt(response: httpx.Response) -> Attempt:
+    return Attempt(response.status_code, response.content, response.headers.get("retry-after", ""))
