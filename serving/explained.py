@@ -51,13 +51,20 @@ class Explainer:
     Args:
         clickhouse: its DSN.
         engine: versions and weights in use now.
+        now_s: the time, in seconds.
     """
 
-    def __init__(self, clickhouse: str, engine: Callable[[], Engine]) -> None:
+    def __init__(
+        self,
+        clickhouse: str,
+        engine: Callable[[], Engine],
+        now_s: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._now_s = now_s
         self._clickhouse = clickhouse
         self._engine = engine
         self._newest: OrderedDict[str, _Answer] = OrderedDict()
-        self._away_until_s = 0.0
+        self._away_until_s = -1.0
 
     def remember(self, prediction: Prediction) -> None:
         """Keeps an answer among the newest thousand, with the weights that it names."""
@@ -82,12 +89,12 @@ class Explainer:
     def _stored(self, prediction_id: str) -> _Answer:
         if len(prediction_id) > _LONGEST_ID:
             raise InvalidEvent("unknown_prediction", "no answer has an id as long as this")
-        if time.monotonic() < self._away_until_s:
+        if self._now_s() < self._away_until_s:
             raise Unavailable("ClickHouse did not answer a moment ago")
         try:
             return self._looked_up(prediction_id)
         except (BadSettings, Unavailable) as error:  # no table yet is nothing a caller could mend
-            self._away_until_s = time.monotonic() + AWAY_S
+            self._away_until_s = self._now_s() + AWAY_S
             raise Unavailable(str(error)) from error
 
     def _looked_up(self, prediction_id: str) -> _Answer:

@@ -38,9 +38,13 @@ class Tables:
             piece = Piece(source, [record], np.array([self._offset]), ())
             self._batch.add(OF_TOPIC[topic.name], piece)
 
-    def ask(self, name: str, **values: Any) -> list[dict[str, Any]]:
+    def write(self) -> None:
+        """Stores what was put."""
         Store(self.client).write(self._batch.filled())
         self._batch = Batch({})
+
+    def ask(self, name: str, **values: Any) -> list[dict[str, Any]]:
+        self.write()
         sql = saved_query(name)
         given = [f"{key}={value}" for key, value in values.items()]
         columns, rows = self.client.query_table(sql, parameters(sql, given))
