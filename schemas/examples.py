@@ -112,7 +112,7 @@ def _fits(value: Any, kind: inspect.Type) -> bool:
         case inspect.FloatType():
             return isinstance(value, int | float)
         case inspect.ListType():
-            return isinstance(value, list)
+            return isinstance(value, list) and all(_fits(each, kind.item_type) for each in value)
         case inspect.LiteralType():
             return value in kind.values
     return False

@@ -127,7 +127,9 @@ def raw_path(scope: Scope) -> bytes:
     return raw.partition(b"?")[0] if raw is not None else str(scope["path"]).encode()
 
 
-async def read_body(headers: Mapping[bytes, bytes], receive: Receive) -> bytes:
+async def read_body(
+    headers: Mapping[bytes, bytes], receive: Receive, within_s: float = BODY_WITHIN_S
+) -> bytes:
     """The body of a call.
 
     Raises:
@@ -140,19 +142,17 @@ async def read_body(headers: Mapping[bytes, bytes], receive: Receive) -> bytes:
     length = headers.get(b"content-length", b"0")
     if length.isdigit() and (len(length) > 12 or int(length) > MAX_BODY_BYTES):
         _too_large()
-    message = await receive()
-    body = bytes(message.get("body", b""))
-    if not message.get("more_body", False):
-        return body
     try:
-        return await asyncio.wait_for(_rest(body, receive), BODY_WITHIN_S)
+        async with asyncio.timeout(within_s):
+            return await _parts(receive)
     except TimeoutError as error:
-        text = f"the body did not come within {BODY_WITHIN_S:g} s"
+        text = f"the body did not come within {within_s:g} s"
         raise Denied(408, "too_slow", text) from error
 
 
-async def _rest(body: bytes, receive: Receive) -> bytes:
-    parts, size, more = [body], len(body), True
+async def _parts(receive: Receive) -> bytes:
+    parts: list[bytes] = []
+    size, more = 0, True
     while more:
         message = await receive()
         if message["type"] == "http.disconnect":
@@ -162,7 +162,7 @@ async def _rest(body: bytes, receive: Receive) -> bytes:
         more = message.get("more_body", False)
         if size > MAX_BODY_BYTES:
             _too_large()
-    return b"".join(parts)
+    return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 def _too_large() -> NoReturn:

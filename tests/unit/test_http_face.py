@@ -19,7 +19,7 @@ from core.settings import Settings
 from schemas.errors import BadSettings, Denied, Overloaded, Unavailable
 from schemas.http_routes import BY_NAME, OPERATIONS
 from serving.access import Access
-from serving.asgi import MAX_BODY_BYTES, Call, Face
+from serving.asgi import MAX_BODY_BYTES, Call, Face, read_body
 from serving.http_server import bound_socket
 from serving.idempotency import Repeats
 from serving.responses import Response, json_response
@@ -130,6 +130,20 @@ def test_a_body_in_parts_is_bounded_while_it_comes(product: Product) -> None:
 
     (reply,) = ask(face(product), {"url": "/v1/events", "content": parts()})
     assert reply.status_code == 413
+
+
+@pytest.mark.parametrize("begun", [True, False])
+def test_a_body_that_does_not_come_ends_the_call(begun: bool) -> None:
+    sent = [{"type": "http.request", "body": b"{", "more_body": True}] if begun else []
+
+    async def receive() -> Any:
+        if sent:
+            return sent.pop()
+        return await asyncio.get_running_loop().create_future()
+
+    with pytest.raises(Denied) as caught:
+        asyncio.run(read_body({}, receive, within_s=0.01))
+    assert caught.value.status == 408
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,74 @@
+"""The published OpenAPI document is whole, and its examples are what it says of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import jsonschema
+import msgspec
+import pytest
+
+from core.access import SCOPES
+from schemas.__main__ import GOLDENS
+from schemas.http_routes import BY_NAME, OPERATIONS, PROBLEMS, Operation
+from schemas.openapi import FILE
+
+DOCUMENT = json.loads((GOLDENS / FILE).read_text())
+CONTENTS = [
+    pytest.param(content, id=f"{operation.name}-{where}")
+    for operation in OPERATIONS
+    for where, content in [
+        ("body", DOCUMENT["paths"][operation.path][operation.method.lower()].get("requestBody")),
+        *DOCUMENT["paths"][operation.path][operation.method.lower()]["responses"].items(),
+    ]
+    if content is not None
+]
+
+
+def nodes(node: Any) -> Iterator[dict[str, Any]]:
+    """Every object of the document."""
+    if isinstance(node, dict):
+        yield node
+        node = list(node.values())
+    if isinstance(node, list):
+        for each in node:
+            yield from nodes(each)
+
+
+def test_every_reference_leads_somewhere() -> None:
+    references = {each["$ref"] for each in nodes(DOCUMENT) if isinstance(each.get("$ref"), str)}
+    assert references
+    for reference in references:
+        node: Any = DOCUMENT
+        for step in reference.removeprefix("#/").split("/"):
+            assert step in node, reference
+            node = node[step]
+
+
+@pytest.mark.parametrize("content", CONTENTS)
+def test_examples_follow_their_schemas(content: dict[str, Any]) -> None:
+    for media in content["content"].values():
+        jsonschema.Draft202012Validator.check_schema(media["schema"])
+        if "example" in media:
+            schema = {**media["schema"], "components": DOCUMENT["components"]}
+            jsonschema.validate(media["example"], schema)
+
+
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.name)
+def test_examples_of_bodies_are_read_by_the_structs(operation: Operation) -> None:
+    made = DOCUMENT["paths"][operation.path][operation.method.lower()]
+    assert made["operationId"] == operation.name
+    assert set(map(int, made["responses"])) == {*operation.replies, *operation.problems}
+    if operation.body is not None:
+        (media,) = made["requestBody"]["content"].values()
+        msgspec.convert(media["example"], operation.body)
+
+
+def test_names_paths_and_scopes_are_one_each() -> None:
+    assert len(BY_NAME) == len(OPERATIONS)
+    assert len({(each.method, each.path) for each in OPERATIONS}) == len(OPERATIONS)
+    assert {each.scope for each in OPERATIONS} <= {*SCOPES, "", None}
+    assert {status for each in OPERATIONS for status in each.problems} == set(PROBLEMS)
+    assert [each.name for each in OPERATIONS if each.scope is None] == ["healthz"]
