@@ -110,6 +110,7 @@ class Cooccurrence:
 
     def mend(self, slot: int) -> None:
         """Takes a column that was emptied while its row was saved from that row."""
+        self.rows.change(self.gram, np.flatnonzero(self.gram[slot]))
         self.gram[:, slot] = self.gram[slot]
 
     def _empty(self, slot: int) -> None:

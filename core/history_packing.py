@@ -17,6 +17,7 @@ from core.visitor_history import VisitorHistory
 
 _HEAD = struct.Struct("<BIBBBBBiqqdIIdIq")
 _RECENT_IS_ROWS, _ONE_VISIT_EACH, _NOTHING_FADED = 1, 2, 4
+_NEWEST = 9  # place of `newest_ms` in the head
 _SMALL = 256
 _FLOAT_BYTES = 4
 
@@ -92,6 +93,11 @@ def unpacked_history(data: bytes) -> VisitorHistory:
     else:
         visitor.fading, at = _untabled(data, at, n)
     return visitor
+
+
+def newest_ms(data: bytes) -> int:
+    """The newest event time of a packed history."""
+    return int(_HEAD.unpack_from(data)[_NEWEST])
 
 
 def held_bytes(visitor: VisitorHistory) -> int:

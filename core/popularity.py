@@ -30,6 +30,7 @@ class DayPopularity:
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
         self.buckets: dict[int, Floats] = {}
+        self.changed: set[int] = set()  # days; whoever saves them empties it
         self._sums: dict[int, tuple[int, Floats]] = {}
         self._ranked: dict[int, tuple[int, Rows]] = {}
         self._heads: dict[int, tuple[int, int, Rows]] = {}
@@ -39,6 +40,7 @@ class DayPopularity:
         self._ranked.clear()
         self._heads.clear()
         day = at_ms // DAY_MS
+        self.changed.add(day)
         bucket = self.buckets.get(day)
         if bucket is None:
             bucket = self.buckets[day] = np.zeros(self.capacity, np.float32)

@@ -49,6 +49,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     # traces
     otlp: str = ""
     trace_ratio: float = 0.01
+    # serving: what is known of shoppers
+    state_memory_mb: int = 192
+    history_days: int = 0
     # intake
     late_horizon_ms: int = 0
     currency: str = ""

@@ -20,6 +20,7 @@ from schemas.models import ModelLog
 from schemas.predictions import RecommendRequest, SimilarRequest
 from serving.access import Access
 from serving.batching import Batcher
+from serving.checkpoint import Checkpoints
 from serving.desk import Desk
 from serving.explained import Explainer
 from serving.front import Ask, Front
@@ -33,9 +34,9 @@ from serving.outbox import Outbox, Outgoing
 from serving.progress import Reporter
 from serving.requests import RequestLoop
 from serving.shadow import PROCESS, ShadowLoop
-from serving.snapshot import SnapshotFile
 from serving.standing import Standing
 from serving.state import Live
+from serving.state_store import StateStore
 from serving.traces import traces_of
 from serving.versions import REPLICA_ROLES, SHADOW_ROLES, Versions
 from serving.web import app
@@ -59,8 +60,8 @@ class Parts:
         self.outbox = Outbox(settings)
         library = Library(settings)
         self.versions = Versions(library, roles, process, self._announce, self.report, guard)
-        snapshots = SnapshotFile(home_of(settings) / "serving" / f"{process}.snapshot")
-        self.live = Live(settings, self.versions, snapshots, eager=eager)
+        store = StateStore(home_of(settings) / "serving" / process / "state")
+        self.live = Live(settings, self.versions, Checkpoints(store, settings), eager=eager)
         library.prepare = self.live.prepare
         self.metrics.collect(Standing(library, self.live))
         self.reporter = Reporter(settings, process, self.live, self.outbox)

@@ -5,7 +5,7 @@ rest.
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from confluent_kafka import KafkaException, TopicPartition
@@ -21,6 +21,7 @@ from schemas.errors import Unavailable
 from schemas.items import Item
 
 PAGE = 100_000
+EVENTS_BETWEEN_ROOM = 1_000
 CATCH_UP_S = 120.0
 Ranges = dict[int, tuple[int, int]]
 
@@ -52,6 +53,11 @@ class Reach:
         """Whether nothing has been deleted."""
         return all(first == 0 for first, _ in self.ranges.values())
 
+    @property
+    def events(self) -> int:
+        """How many records it holds at most."""
+        return sum(following - first for first, following in self.ranges.values())
+
     def covers(self, offsets: dict[tuple[str, int], int]) -> bool:
         """Whether reading on from these offsets misses nothing."""
         name = topics.EVENTS_VALID.name
@@ -61,25 +67,40 @@ class Reach:
         )
 
 
-def state_from_clickhouse(settings: Settings, reach: Reach, state: ShopState) -> None:
+def state_from_clickhouse(
+    settings: Settings, reach: Reach, state: ShopState, make_room: Callable[[], None]
+) -> None:
     """Brings an empty state to what Kafka has deleted, in (event time, event id) order.
 
     The catalogue goes first, from its compacted topic: what was paid is learned from its prices.
 
+    Args:
+        settings: where Kafka and ClickHouse are.
+        reach: what Kafka still has.
+        state: to be filled.
+        make_room: called now and then, where the state may give memory back.
+
     Raises:
         Unavailable: Kafka or ClickHouse did not answer.
     """
-    _put_items(settings, state)
+    put_items(settings, state)
     count = 0
     with connected(dsn_of(settings)) as client:
         for at_ms, _, kind, item_ids, *person in _events(client, settings, reach):
             known = Person(*person)
             state.apply(known.visitor_id, kind, item_ids if meet(state, known) else [], at_ms)
             count += 1
+            if count % EVENTS_BETWEEN_ROOM == 0:
+                make_room()
     log.info("took %d events from ClickHouse", count)
 
 
-def _put_items(settings: Settings, state: ShopState) -> None:
+def put_items(settings: Settings, state: ShopState) -> None:
+    """Takes in the catalogue as its topic has it now.
+
+    Raises:
+        Unavailable: Kafka did not answer.
+    """
     follower = Follower(settings, [topics.ITEMS])
     decode = Decoder(Item)
     for _, message in follower.catch_up(CATCH_UP_S):

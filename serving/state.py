@@ -7,7 +7,9 @@ guards the state: whoever reads it to answer holds it, too.
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
+from typing import Any
 
 from confluent_kafka import Message
 
@@ -30,19 +32,24 @@ from schemas.events import (
 from schemas.items import Item
 from schemas.models import ModelPointer, Weights
 from schemas.watermarks import Watermark
+from serving.checkpoint import Checkpoints, Offsets, Place
 from serving.merge import EventMerge
-from serving.past import Reach, put_item, state_from_clickhouse
-from serving.remembering import RememberingState
-from serving.snapshot import Snapshot, SnapshotFile
+from serving.past import Reach, put_item, put_items, state_from_clickhouse
+from serving.saving import Saving
 from serving.staleness import Staleness
 from serving.versions import Versions
 
 FOLLOWED = (topics.EVENTS_VALID, topics.ITEMS, topics.MODELS, topics.WEIGHTS)
 # Pointers and weights are not part of the state: they are read from their start every time.
 IN_STATE = (topics.EVENTS_VALID.name, topics.ITEMS.name)
-CATCH_UP_CHUNK = 200_000
+CATCH_UP_CHUNK = 20_000
+"""Records applied at a time before the end is reached; a checkpoint may stand between any two."""
+
+LIVE_CHUNK = 2_000
 POLL_S = 0.2
-Offsets = dict[tuple[str, int], int]
+SLICE_S = 0.003
+PAUSE_S = 0.0005
+"""Events are applied for so long with the lock held; then answers have their turn."""
 
 log = logging.getLogger(__name__)
 
@@ -53,15 +60,20 @@ class Live:
     Args:
         settings: the task and where Kafka is.
         versions: obeys pointers and weights.
-        snapshots: where the state is kept between runs.
+        checkpoints: where the state is kept between runs, and what does not fit into memory.
         eager: applies events in live time as they come; otherwise `advance` does.
     """
 
     def __init__(
-        self, settings: Settings, versions: Versions, snapshots: SnapshotFile, *, eager: bool = True
+        self,
+        settings: Settings,
+        versions: Versions,
+        checkpoints: Checkpoints,
+        *,
+        eager: bool = True,
     ) -> None:
         self.lock = threading.Lock()
-        self.state: ShopState = RememberingState()
+        self.state: ShopState = checkpoints.state
         self.merge = EventMerge()
         self.merge.expect(topics.EVENTS_VALID.name, range(topics.EVENTS_VALID.partitions))
         self.versions = versions
@@ -72,12 +84,13 @@ class Live:
         self.staleness = Staleness()
         self.weights_at_ms = 0  # event time of the newest weights that answers may use
         self._settings = settings
-        self._snapshots = snapshots
+        self._checkpoints = checkpoints
+        self._saving = Saving(checkpoints, self.lock, self._place)
+        self._ready: deque[ShopEvent] = deque()  # out of the merge, not applied yet
         self._eager = eager
         self._offsets: Offsets = {}
         self._pointer: ModelPointer | None = None
         self._decoders = {topic.name: Decoder(topic.record) for topic in FOLLOWED}
-        self._saved_s = time.monotonic()
 
     @property
     def ready(self) -> bool:
@@ -86,51 +99,30 @@ class Live:
         return self._was_ready
 
     def restore(self) -> None:
-        """Begins where the snapshot left off, else with what Kafka has deleted, from ClickHouse."""
+        """Begins where the checkpoint stands, else with what Kafka has deleted, from ClickHouse."""
         reach = Reach(self._settings)
-        snapshot = self._snapshots.load(reach.cluster)
-        if snapshot is None or not reach.covers(snapshot.offsets):
+        place = self._checkpoints.load(reach.cluster)
+        if place is not None and not reach.covers(place.offsets):
+            log.warning("left the state aside: Kafka does not hold what came after it")
+            self._checkpoints.clear()
+            place = None
+        self.state = self._checkpoints.state
+        if place is None:
             self._restore_from_clickhouse(reach)
             return
-        self.state = snapshot.state
-        self._offsets = dict(snapshot.offsets)
+        self._offsets = dict(place.offsets)
         partitions = range(topics.EVENTS_VALID.partitions)
-        self.merge.expect(topics.EVENTS_VALID.name, partitions, snapshot.mark)
-        self.merge.closed = snapshot.mark
+        self.merge.expect(topics.EVENTS_VALID.name, partitions, place.mark)
+        self.merge.closed = place.mark
 
     def _restore_from_clickhouse(self, reach: Reach) -> None:
         if reach.is_whole:
+            if reach.events > CATCH_UP_CHUNK:
+                put_items(self._settings, self.state)
             return
-        state_from_clickhouse(self._settings, reach, self.state)
+        state_from_clickhouse(self._settings, reach, self.state, self._saving.make_room)
         name = topics.EVENTS_VALID.name
         self._offsets = {(name, number): first for number, (first, _) in reach.ranges.items()}
-
-    def follow(self, stopping: threading.Event, after_poll: Callable[[], None]) -> None:
-        """Reads until stopped; `after_poll` is called without the lock after every poll.
-
-        Raises:
-            Unavailable: the broker reported an error that does not pass.
-        """
-        follower = Follower(self._settings, FOLLOWED, self._offsets)
-        try:
-            while not stopping.is_set():
-                self._take(follower)
-                self.staleness.look(follower)
-                if not self.caught_up and follower.caught_up:
-                    self._catch_up()
-                after_poll()
-                self._save_now_and_then()
-        finally:
-            follower.close()
-            self.save()
-
-    def advance(self, until_ms: int | None = None) -> None:
-        """Applies what may be applied; `until_ms` holds back newer events in live time.
-
-        The caller holds the lock.
-        """
-        for event in self.merge.take(until_ms):
-            self._apply(event)
 
     def prepare(self, vocabulary: SequenceVocabulary) -> None:
         """Looks up the catalogue's columns in a vocabulary before a version with it answers.
@@ -141,30 +133,64 @@ class Live:
         with self.lock:
             self.state.vocabularies.know(vocabulary, columns)
 
-    def save(self) -> None:
-        """Writes a snapshot, unless events wait or barriers differ: then the last one stands."""
-        with self.lock:
-            if not self.caught_up or not self.merge.level:
-                return
-            mark = self.merge.closed if self.merge.in_replay else None
-            kept = {place: n for place, n in self._offsets.items() if place[0] in IN_STATE}
-            data = self._snapshots.pack(Snapshot(kept, mark, self.state))
-        self._snapshots.write(data)
-        self._saved_s = time.monotonic()
+    def follow(self, stopping: threading.Event, after_poll: Callable[[], None]) -> None:
+        """Reads until stopped; `after_poll` is called without the lock after every poll.
+
+        Raises:
+            Unavailable: the broker reported an error that does not pass, or the disk refuses.
+        """
+        follower = Follower(self._settings, FOLLOWED, self._offsets)
+        try:
+            while not stopping.is_set():
+                self._take(follower)
+                self.staleness.look(follower)
+                if not self.caught_up and follower.caught_up:
+                    self._catch_up()
+                after_poll()
+                self._saving.go_on(self.state)
+        finally:
+            follower.close()
+        self._saving.save(self.state)
+
+    def advance(self, until_ms: int | None = None) -> None:
+        """Applies what may be applied; `until_ms` holds back newer events in live time.
+
+        The caller holds the lock.
+        """
+        self._ready.extend(self.merge.take(until_ms))
+        while self._ready:
+            self._apply(self._ready.popleft())
 
     def _take(self, follower: Follower) -> None:
         """Reads all that has come, then applies, so that items go before events that name them."""
-        found = follower.poll(POLL_S)
-        if not found:
+        most = LIVE_CHUNK if self.caught_up else CATCH_UP_CHUNK
+        records: list[tuple[str, Message, Any]] = []
+        found = follower.poll(0 if self._saving.under_way else POLL_S)
+        while found:
+            records.extend((name, message, self._decoded(name, message)) for name, message in found)
+            more = self.merge.in_replay or self.merge.waiting + len(records) < most
+            found = follower.poll(0) if more else []
+        if not records:
             return
         with self.lock:
-            while found:
-                for name, message in found:
-                    self._read(name, message)
-                found = follower.poll(0) if self.merge.waiting < CATCH_UP_CHUNK else []
-            behind = not self.caught_up and self.merge.waiting < CATCH_UP_CHUNK
-            if self.merge.in_replay or (self._eager and not behind):
+            for name, message, record in records:
+                self._read(name, message, record)
+            behind = not self.caught_up and self.merge.waiting < most
+            if self.merge.in_replay:
                 self.advance()
+            elif self._eager and not behind:
+                self._ready.extend(self.merge.take())
+        self._apply_in_slices()
+
+    def _apply_in_slices(self) -> None:
+        """Applies what is ready, with turns for answers between."""
+        while self._ready:
+            with self.lock:
+                until_s = time.perf_counter() + SLICE_S
+                while self._ready and time.perf_counter() < until_s:
+                    self._apply(self._ready.popleft())
+            if self.caught_up and self._ready:
+                time.sleep(PAUSE_S)
 
     def _catch_up(self) -> None:
         if self._pointer is not None:
@@ -178,19 +204,24 @@ class Live:
             "caught up: %d events applied, %d visitors", self.applied, len(self.state.visitors)
         )
 
-    def _read(self, name: str, message: Message) -> None:
-        partition, offset = int(message.partition() or 0), int(message.offset() or 0)
-        self._offsets[(name, partition)] = offset + 1
+    def _decoded(self, name: str, message: Message) -> Any:
+        """The record; None where there is none, or it does not decode."""
         value = message.value()
         if value is None:
-            return
+            return None
         try:
-            record = self._decoders[name](value)
+            return self._decoders[name](value)
         except InvalidEvent as error:
             self.refused += 1
-            log.warning("passed over %s[%d]@%d: %s", name, partition, offset, error.reason)
-            return
-        self._handle(record, partition)
+            place = f"{name}[{message.partition()}]@{message.offset()}"
+            log.warning("passed over %s: %s", place, error.reason)
+            return None
+
+    def _read(self, name: str, message: Message, record: Any) -> None:
+        partition, offset = int(message.partition() or 0), int(message.offset() or 0)
+        self._offsets[(name, partition)] = offset + 1
+        if record is not None:
+            self._handle(record, partition)
 
     def _handle(self, record: EventRecord | Item | ModelPointer | Weights, partition: int) -> None:
         match record:
@@ -229,10 +260,13 @@ class Live:
         kind = type(event).__struct_config__.tag
         self.state.apply(event.visitor_id, str(kind), items, event.event_time_ms)
 
-    def _save_now_and_then(self) -> None:
-        if time.monotonic() - self._saved_s > self._snapshots.every_s:
-            self._saved_s = time.monotonic()
-            self.save()
+    def _place(self) -> Place | None:
+        """Where the state stands, unless events wait or barriers differ."""
+        if not self.merge.level or self._ready:
+            return None
+        mark = self.merge.closed if self.merge.in_replay else None
+        kept = {place: n for place, n in self._offsets.items() if place[0] in IN_STATE}
+        return Place(kept, mark)
 
 
 def watermark_of(live: Live) -> tuple[int, int, str]:

@@ -182,7 +182,7 @@ def test_late_joiner_and_restarted_replica_answer_like_the_first(
     with running(shop.settings, "--name", "serving-1") as first:
         one = _items(first, "v1")
         assert first.stop() == 0
-    assert (tmp_path / "serving" / "serving-1.snapshot").exists()
+    assert (tmp_path / "serving" / "serving-1" / "state").exists()
     shop.buy("v1", "e", at_ms=wall_ms())
     shop.flush()
     with (

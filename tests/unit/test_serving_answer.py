@@ -22,7 +22,6 @@ from serving.derive import ServedAnswer, derive
 from serving.engine import Engine, refusal
 from serving.plain import filled
 from serving.remembering import RememberingState
-from serving.snapshot import Snapshot, SnapshotFile
 
 DAY_MS = 86_400_000
 NOW_MS = 1_300_000_000_000
@@ -272,19 +271,6 @@ def test_remembering_state_scores_as_the_plain_one_does() -> None:
     assert np.array_equal(
         state.cooccurrence_scores(rows, counts), plain.cooccurrence_scores(rows, counts)
     )
-
-
-def test_snapshot_of_another_cluster_or_a_torn_one_is_left_aside(tmp_path: Path) -> None:
-    file = SnapshotFile(tmp_path / "serving" / "one.snapshot")
-    assert file.load("cluster") is None
-    file.write(file.pack(Snapshot({("events.valid", 1): 7}, None, _state())))
-    loaded = file.load("cluster")
-    assert loaded is not None
-    assert loaded.offsets == {("events.valid", 1): 7}
-    assert loaded.state.seen_ms == _state().seen_ms
-    assert file.load("another") is None
-    file.path.write_bytes(file.path.read_bytes()[:-9])
-    assert file.load("cluster") is None
 
 
 def _logged(served: list[Prediction]) -> list[ServedAnswer]:

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from serving.snapshot import SnapshotFile
 from swaps_factory import following
 
 from core.settings import Settings
 from schemas.predictions import Context, Prediction, RecommendRequest, Slot
 from serving.metrics import Metrics
-from serving.snapshot import SnapshotFile
 from serving.standing import Standing
 from serving.state import Live
 from serving.traces import CURRENT, Traces

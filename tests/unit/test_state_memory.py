@@ -42,6 +42,7 @@ class Books:
 
     def __init__(self) -> None:
         self.rows: dict[str, bytes] = {}
+        self.packed: list[tuple[str, bytes | None]] = []
 
     def get(self, name: str) -> bytes | None:
         return self.rows.get(name)
@@ -55,14 +56,14 @@ class Books:
         self.finish(mapping, most)
 
     def finish(self, mapping: Tiered, most: int = 3) -> None:
-        rows: list[tuple[str, bytes | None]] = []
         while some := mapping.pack(most):
-            rows.extend(some)
-        for name, data in rows:
+            self.packed.extend(some)
+        for name, data in self.packed:
             if data is None:
                 self.rows.pop(name, None)
             else:
                 self.rows[name] = data
+        self.packed = []
         mapping.end()
 
 
@@ -140,13 +141,13 @@ def test_the_mapping_is_a_dict_whatever_lies_on_the_shelf(acts: list[tuple[str, 
             tiered.begin()
             begun = dict(plain)
         elif act == "pack" and begun is not None:
-            tiered.pack(0)
+            books.packed += tiered.pack(1)
         elif act == "finish" and begun is not None:
             books.finish(tiered)
             saved, begun = begun, None
             assert {n: d.decode() for n, d in books.rows.items()} == saved
         elif act == "restart":
-            plain, begun = dict(saved), None
+            plain, begun, books.packed = dict(saved), None, []
             tiered = Tiered(books, NAMES, room_bytes=3, count=len(books.rows))
         assert tiered.get(name) == plain.get(name)
         assert len(tiered) == len(plain)
