@@ -7,14 +7,15 @@ from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
-from serving.snapshot import SnapshotFile
 from swaps_factory import following
 
 from core.settings import Settings
 from schemas.predictions import Context, Prediction, RecommendRequest, Slot
+from serving.checkpoint import Checkpoints
 from serving.metrics import Metrics
 from serving.standing import Standing
 from serving.state import Live
+from serving.state_store import StateStore
 from serving.traces import CURRENT, Traces
 from serving.web_watch import Watched
 
@@ -66,7 +67,9 @@ def samples(text: str) -> dict[str, float]:
 def test_every_figure_has_help_a_unit_and_no_id(tmp_path: Path) -> None:
     metrics = driven()
     with following(tmp_path) as replica:
-        live = Live(Settings(), replica.versions, SnapshotFile(tmp_path / "snapshot"))
+        live = Live(
+            Settings(), replica.versions, Checkpoints(StateStore(tmp_path / "state"), Settings())
+        )
         metrics.collect(Standing(replica.library, live))
         replica.point(replica.make(1))
         replica.point("20110101-0000000000000000")
