@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 REACH = 20
 """From how many candidates the drawn place of an exploring answer is drawn, at most."""
@@ -56,7 +57,7 @@ def arranged(
     following = free[at:]
     if wanted <= 0:
         return Arrangement(_placed(pinned, [], k) + free, -1, [], frozenset(pinned))
-    choices = [candidate for candidate in following if tally.admits(candidate)][:REACH]
+    choices = list(islice(filter(tally.admits, following), REACH))
     if len(chosen) < wanted - 1 or not choices:
         # Too few are within the caps: the others fill the list, as they come.
         fill = wanted - 1 - len(chosen)
@@ -79,6 +80,8 @@ class _Tally:
             self.add(candidate)
 
     def admits(self, candidate: int) -> bool:
+        if not self._caps:
+            return True
         for cap, count in zip(self._caps, self._counts, strict=True):
             group = cap.groups[candidate]
             if group >= 0 and count[group] >= cap.most:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,11 +49,23 @@ class RuleBook:
     def __init__(self, rules: Rules | None = None, name: str = "", *, limits: bool = True) -> None:
         self._rules = rules if rules is not None else Rules()
         self._name = name
-        self._limits = _Limits(self._rules.exposure) if limits else None
+        self._limits = _Limits(self._rules.exposure, None) if limits else None
         self._filters = FilterMasks()
         self._likeness = ItemLikeness()
         self._catalogue: Catalogue | None = None
         self._compiled: dict[str, tuple[Span, InForce]] = {}
+
+    def followed_by(self, rules: Rules, name: str) -> RuleBook:
+        """The book of new rules; a limit of exposure that stays the same goes on counting."""
+        book = RuleBook(rules, name, limits=False)
+        if self._limits is not None:
+            book._limits = _Limits(rules.exposure, self._limits)
+        book._catalogue, book._filters, book._likeness = (
+            self._catalogue,
+            self._filters,
+            self._likeness,
+        )
+        return book
 
     @property
     def name(self) -> str:
@@ -93,14 +106,15 @@ class RuleBook:
         pins = self._pinned(ground, rows)
         over, caps = self._caps(now, ask, catalogue, rows)
         wanted: list[int] = at[~over[at]].tolist()
-        free = [candidate for candidate in wanted if candidate not in pins.values()]
+        pinned = set(pins.values())
+        free = [candidate for candidate in wanted if candidate not in pinned]
         if diversity > 0:
             pool = free[:DIVERSE_POOL]
             likeness = self._likeness.matrix(catalogue, rows[pool])
             picked = mmr(odds[pool], likeness, diversity, ask.k + REACH)
             free = [pool[i] for i in picked] + free[DIVERSE_POOL:]
-        free += [candidate for candidate in at[over[at]].tolist() if candidate not in pins.values()]
-        found = arranged([*pins.values(), *free], ask.k, pins, caps)
+        free += [candidate for candidate in at[over[at]].tolist() if candidate not in pinned]
+        found = arranged([*pinned, *free], ask.k, pins, caps)
         return replace(
             order,
             order=found.order,
@@ -123,7 +137,7 @@ class RuleBook:
         if state.catalogue is not self._catalogue:
             self._catalogue, self._compiled = state.catalogue, {}
             if self._limits is not None:
-                self._limits = _Limits(self._rules.exposure)
+                self._limits = _Limits(self._rules.exposure, None)
         known = self._compiled.get(ask.surface)
         if known is None or not known[0][0] <= ask.now_ms < known[0][1]:
             rules = in_force(self._rules, ask.surface, ask.now_ms)
@@ -165,26 +179,40 @@ class RuleBook:
         return over, caps
 
 
+class _Limited(NamedTuple):
+    """A rule with what it has counted and the items that it is about."""
+
+    rule: Exposure
+    limit: Limit
+    members: ByRow
+
+
 class _Limits:
     """A counter and a mask per limit of exposure."""
 
-    def __init__(self, rules: Sequence[Exposure]) -> None:
-        self._known: dict[int, tuple[Limit, ByRow]] = {
-            id(rule): (_limit(rule), ByRow(selecting(rule), np.bool_)) for rule in rules
-        }
+    def __init__(self, rules: Sequence[Exposure], former: _Limits | None) -> None:
+        known = former._known if former is not None else []
+        self._known: list[_Limited] = [
+            next((one for one in known if one.rule == rule), None)
+            or _Limited(rule, _limit(rule), ByRow(selecting(rule), np.bool_))
+            for rule in rules
+        ]
+
+    def _of(self, rule: Exposure) -> _Limited:
+        return next(one for one in self._known if one.rule == rule)
 
     def room(
         self, rule: Exposure, catalogue: Catalogue, rows: Rows, answer: Answer
     ) -> tuple[Bools, NDArray[np.float64]]:
         """Which rows it is about, and how many more of each, or of all, may be shown."""
-        limit, members = self._known[id(rule)]
-        inside = members.at(catalogue)[rows]
-        return inside, limit.room(rows if rule.each_item else _ALL, answer)
+        known = self._of(rule)
+        inside = known.members.at(catalogue)[rows]
+        return inside, known.limit.room(rows if rule.each_item else _ALL, answer)
 
     def add(self, rule: Exposure, catalogue: Catalogue, rows: Rows, answer: Answer) -> None:
-        limit, members = self._known[id(rule)]
-        inside = rows[members.at(catalogue)[rows]]
-        limit.add(inside if rule.each_item else np.zeros(len(inside), np.int64), answer)
+        known = self._of(rule)
+        inside = rows[known.members.at(catalogue)[rows]]
+        known.limit.add(inside if rule.each_item else np.zeros(len(inside), np.int64), answer)
 
 
 def _limit(rule: Exposure) -> Limit:

@@ -102,6 +102,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     served_tasks: str = ""
     search_budget_ms: int = 40
     log_texts: bool = False
+    # rules and exploration of serving
+    rules: str = ""
+    explore_per_10000: typing.Annotated[int, msgspec.Meta(ge=0, le=10_000)] = 100
     # training
     seed: int = 7
     threads: int = 1
@@ -174,7 +177,7 @@ def parse(environ: Mapping[str, str]) -> Settings:
     >>> parse({"SHOPLOOP_KAFKA": "broker:9092", "PATH": "/bin"}).kafka
     'broker:9092'
     """
-    types = typing.get_type_hints(Settings)
+    types = typing.get_type_hints(Settings, include_extras=True)
     values: dict[str, object] = {}
     for variable, text in environ.items():
         if not variable.startswith(PREFIX):

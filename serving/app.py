@@ -33,6 +33,7 @@ from serving.metrics import Metrics
 from serving.outbox import Outbox, Outgoing
 from serving.progress import Reporter
 from serving.requests import RequestLoop
+from serving.rules_file import RulesFile
 from serving.shadow import PROCESS, ShadowLoop
 from serving.standing import Standing
 from serving.state import Live
@@ -51,11 +52,12 @@ class Parts:
     def __init__(
         self, settings: Settings, process: str, roles: Sequence[str], guard: Guard, *, eager: bool
     ) -> None:
+        self.metrics = Metrics()
+        self.rules = RulesFile(settings, limits=eager, noted=self.metrics.rules_read)
         ensure_topics(settings)
         self.settings = settings
         self.process = process
         self.guard = guard
-        self.metrics = Metrics()
         self.traces = traces_of(settings, process, self.metrics.stage)
         self.outbox = Outbox(settings)
         library = Library(settings)
@@ -75,7 +77,11 @@ class Parts:
         started = time.monotonic()
         self.live.restore()
         log.info("state restored in %.1f s", time.monotonic() - started)
-        self.live.follow(self.guard.stopping, self.report)
+        self.live.follow(self.guard.stopping, self._after_poll)
+
+    def _after_poll(self) -> None:
+        self.report()
+        self.rules.look()
 
     def metrics_text(self) -> str:
         """The figures of this process as Prometheus text."""
@@ -100,7 +106,9 @@ def run_replica(settings: Settings, guard: Guard) -> None:
     parts = Parts(settings, settings.name, REPLICA_ROLES, guard, eager=True)
     ledger = Ledger(settings, parts.process)
     _watch_spool(parts.metrics, ledger)
-    desk = Desk(settings, parts.process, parts.live, ledger, pepper, traces=parts.traces)
+    desk = Desk(
+        settings, parts.process, parts.live, ledger, pepper, traces=parts.traces, rules=parts.rules
+    )
     parts.metrics.collect(desk.breakers)
     lists = Batcher("lists", desk.answer, limits_of(settings), desk.record, parts.metrics)
     loop = RequestLoop(settings, parts.process, desk, parts.metrics)
@@ -159,7 +167,7 @@ def _join(threads: Sequence[Thread]) -> None:
 def run_shadow(settings: Settings, guard: Guard) -> None:
     """Writes derived answers until the guard stops it."""
     parts = Parts(settings, PROCESS, SHADOW_ROLES, guard, eager=False)
-    loop = ShadowLoop(settings, parts.live, parts.outbox, parts.metrics)
+    loop = ShadowLoop(settings, parts.live, parts.outbox, parts.metrics, parts.rules)
     loop.recall()
     health = None
     if settings.http_port:

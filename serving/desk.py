@@ -25,6 +25,7 @@ from serving.breakers import Breakers
 from serving.engine import Engine
 from serving.ledger import Ledger
 from serving.outbox import Outgoing
+from serving.rules_file import RulesFile
 from serving.state import Live
 from serving.traces import Traces
 
@@ -52,6 +53,7 @@ class Desk:
         pepper: makes pseudonyms, where the shop wants them.
         words: who answers requests of other types than lists of items.
         traces: what requests belong to, and how long their parts take.
+        rules: what the shop wants of its lists.
     """
 
     def __init__(
@@ -63,7 +65,10 @@ class Desk:
         pepper: Pepper | None = None,
         words: dict[type, WordsDesk] | None = None,
         traces: Traces | None = None,
+        rules: RulesFile | None = None,
     ) -> None:
+        self._rules = rules
+        self._explored = settings.explore_per_10000
         self.breakers = Breakers(settings, live)
         self.traces = traces or Traces()
         self.task = settings.task
@@ -124,7 +129,8 @@ class Desk:
         with self._live.lock:
             whole = self._live.versions.engine
             engine, reason = self.breakers.engine(whole)
-            found = answer(self._live.state, engine, batch, moment)
+            book = self._rules.book if self._rules is not None else None
+            found = answer(self._live.state, engine, batch, moment, book, self._explored)
         if reason is not None and whole.champion is not None:
             return [_because(each, reason) for each in found]
         if engine.champion is not None:

@@ -76,6 +76,7 @@ class Metrics:
             "shed", "Requests not answered: over_share, over_capacity, deadline.", "queue", "reason"
         )
         self._refused = self._counter("refused", "Requests refused as invalid.", "reason")
+        self._rules = self._counter("rules_files", "Rules files read.", "result")
         self._events = self._counter("events", "Events taken over HTTP.", "result")
         self._replies = self._counter("http_requests", "HTTP requests.", "route", "status")
         self._replied = self._histogram("http_request_seconds", "The whole HTTP request.", "route")
@@ -125,6 +126,10 @@ class Metrics:
     def refused(self, reason: str) -> None:
         """Counts one refused request."""
         self._refused.of(reason).inc()
+
+    def rules_read(self, result: str) -> None:
+        """Counts a rules file: accepted or refused."""
+        self._rules.of(result).inc()
 
     def events(self, accepted: int, refused: int) -> None:
         """Counts events of one call."""

@@ -27,6 +27,7 @@ from schemas.watermarks import Watermark
 from serving.derive import ServedAnswer, derive
 from serving.metrics import Metrics
 from serving.outbox import Delivery, Outbox, Outgoing
+from serving.rules_file import RulesFile
 from serving.state import Live
 
 PROCESS = "shadow"
@@ -43,8 +44,16 @@ log = logging.getLogger(__name__)
 class ShadowLoop:
     """The member of the group `shadow`."""
 
-    def __init__(self, settings: Settings, live: Live, outbox: Outbox, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        live: Live,
+        outbox: Outbox,
+        metrics: Metrics,
+        rules: RulesFile | None = None,
+    ) -> None:
         self._live = live
+        self._rules = rules
         self._outbox = outbox
         self._metrics = metrics
         self._task = settings.task
@@ -130,7 +139,8 @@ class ShadowLoop:
         place = {prediction.prediction_id: partition for prediction, partition in placed}
         with self._live.lock:
             self._live.advance(min(prediction.context.seen_ms for prediction in served))
-            answers = derive(self._live.state, self._live.versions.engine, served, PROCESS)
+            book = self._rules.book if self._rules is not None else None
+            answers = derive(self._live.state, self._live.versions.engine, served, PROCESS, book)
         self._metrics.derived(answers)
         return [self._outgoing(each, place[str(each.derived_from)]) for each in answers]
 

@@ -310,6 +310,7 @@ def running(
         "SHOPLOOP_KAFKA": settings.kafka,
         "SHOPLOOP_TOPIC_PREFIX": settings.topic_prefix,
         "SHOPLOOP_HOME": settings.home,
+        "SHOPLOOP_RULES": settings.rules,
     }
     environ |= extra or {}
     if clickhouse is not None:

@@ -1,5 +1,6 @@
 """Serving on a real broker: answers over Kafka and HTTP, events over HTTP, refused requests."""
 
+import hashlib
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +21,8 @@ from core.settings import Settings
 from schemas import topics
 from schemas.codec import REASON_HEADER
 from schemas.events import PurchaseMade
+from schemas.items import Item
+from schemas.predictions import Filters
 
 HOUR_MS = 3_600_000
 
@@ -27,7 +30,9 @@ HOUR_MS = 3_600_000
 @pytest.fixture(scope="module")
 def shop(kafka_address: str, tmp_path_factory: pytest.TempPathFactory) -> Shop:
     home = str(tmp_path_factory.mktemp("home"))
-    settings = Settings(kafka=kafka_address, topic_prefix="answers.", home=home)
+    rules = Path(home) / "rules.toml"
+    rules.write_text("[[block]]\nitems = ['nothing of ours']")
+    settings = Settings(kafka=kafka_address, topic_prefix="answers.", home=home, rules=str(rules))
     shop = Shop(settings)
     shop.stock()
     shop.point(shop.version(1))
@@ -75,6 +80,33 @@ def test_answer_to_an_http_reply_comes_to_the_topic(shop: Shop, replica: Process
     with answers_of(shop.settings) as predictions:
         (logged,) = predictions.answers([body["request_id"]]).values()
     assert logged.prediction_id == body["prediction_id"]
+
+
+def test_request_over_kafka_is_answered_within_its_filters_and_the_newest_rules(
+    shop: Shop, replica: Process
+) -> None:
+    for number in range(4):
+        item = Item(
+            item_id=f"kettle-{number}", updated_at_ms=1_000, category="Home/Kitchen", price=number
+        )
+        shop.write(topics.ITEMS, item.item_id, item)
+    filters = Filters(categories=["Home"], price_to=2.5)
+    rules = Path(shop.settings.rules)
+    rules.write_text("[[block]]\nitems = ['kettle-1']\n")
+    expected = {"kettle-0", "kettle-2"}
+    name = hashlib.sha256(rules.read_bytes()).hexdigest()[:16]
+    with answers_of(shop.settings) as predictions:
+        listed: set[str] = set()
+        deadline = time.monotonic() + 20
+        while listed != expected:
+            assert time.monotonic() < deadline, listed
+            request_id = shop.ask("first", filters=filters)
+            shop.flush()
+            answer = predictions.answers([request_id])[request_id]
+            listed = {slot.item_id for slot in answer.slots}
+            assert listed <= {*expected, "kettle-1"}
+    assert (answer.context.filters, answer.context.rules) == (filters, name)
+    assert "rules_files_total" in httpx.get(f"{replica.url}/metrics").text
 
 
 @pytest.mark.parametrize(
