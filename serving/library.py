@@ -15,7 +15,7 @@ from core.sequence import SequenceVocabulary
 from core.settings import Settings
 from core.version_memory import Claim, Held, make_room, memory_bytes
 from core.weight_bounds import bounded
-from schemas.errors import RejectedModel
+from schemas.errors import BadSettings, RejectedModel
 
 WARM_UP_BATCHES = (1, 10)
 OVER_BUDGET = "over_budget"
@@ -30,11 +30,16 @@ class Library:
     Args:
         settings: the task, where versions and the key are, and the memory budget.
         prepare: makes ready, before a version is used, what the state looks up by its vocabulary.
+
+    Raises:
+        BadSettings: there is no room for any version.
     """
 
     def __init__(
         self, settings: Settings, prepare: Callable[[SequenceVocabulary], None] | None = None
     ) -> None:
+        if settings.versions_memory_mb < 1:
+            raise BadSettings("SHOPLOOP_VERSIONS_MEMORY_MB: expected 1 or more")
         self.budget_bytes = settings.versions_memory_mb * _MEGABYTE
         self.prepare = prepare
         self._settings = settings

@@ -9,10 +9,13 @@ import pytest
 from swaps_factory import Replica, following
 
 from core.features import FEATURE_NAMES, feature_schema_hash
+from core.settings import Settings
 from core.shop_state import ShopState
+from schemas.errors import BadSettings
 from schemas.models import Weights
 from schemas.predictions import RecommendRequest
 from serving.answer import Moment, answer
+from serving.library import Library
 from serving.versions import SHADOW_ROLES
 
 
@@ -26,6 +29,11 @@ def budget(replica: Replica, versions: float) -> None:
     """Room for so many versions; all of these tests are of one size."""
     (size,) = set(replica.library.sizes.values())
     replica.library.budget_bytes = int(versions * size)
+
+
+def test_no_room_for_any_version_is_the_operators_fault(tmp_path: Path) -> None:
+    with pytest.raises(BadSettings, match="SHOPLOOP_VERSIONS_MEMORY_MB"):
+        Library(Settings(home=str(tmp_path), versions_memory_mb=0))
 
 
 def test_a_rollback_needs_no_file_when_the_former_champion_still_fits(replica: Replica) -> None:
