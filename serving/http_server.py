@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import socket
 import ssl
 from typing import Any
@@ -11,6 +12,7 @@ import uvicorn
 
 from core.settings import Settings
 from schemas.errors import BadSettings
+from serving.http_protocol import BoundedProtocol
 
 BACKLOG = 1_024
 LEAVE_WITHIN_S = 5
@@ -49,10 +51,11 @@ def server_of(application: Any, tls: ssl.SSLContext | None = None) -> uvicorn.Se
     config = uvicorn.Config(
         application,
         loop="uvloop",
-        http="httptools",
+        http=BoundedProtocol,
         ws="none",
         lifespan="off",
         log_config=None,
+        log_level=logging.ERROR,
         access_log=False,
         server_header=False,
         backlog=BACKLOG,

@@ -1,0 +1,116 @@
+"""The server under the application: heads without end, what is no HTTP, one port for several."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from uvicorn.config import Config
+
+from core.settings import Settings
+from local.child import free_ports
+from serving.http_protocol import MAX_HEAD_BYTES, BoundedProtocol
+from serving.http_server import bound_socket, server_of
+
+
+async def application(scope: Any, receive: Any, send: Any) -> None:
+    """Says who it is after it has read what it was sent."""
+    await receive()
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b"here"})
+
+
+class Hasty(BoundedProtocol):
+    """Waits for no head."""
+
+    head_within_s = 0.05
+
+
+@contextmanager
+def serving(settings: Settings, protocol: type[BoundedProtocol] = BoundedProtocol) -> Iterator[int]:
+    """A server on a free port of this process."""
+    server = server_of(application)
+    config: Config = server.config
+    config.http = protocol
+    thread = threading.Thread(target=server.run, args=([bound_socket(settings)],))
+    thread.start()
+    deadline = time.monotonic() + 30
+    while not server.started:
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    yield settings.http_port
+    server.should_exit = True
+    thread.join(timeout=30)
+    assert not thread.is_alive()
+
+
+@pytest.fixture(scope="module")
+def port() -> Iterator[int]:
+    with serving(Settings(http_port=free_ports(1)[0])) as port:
+        yield port
+
+
+def answer(port: int, data: bytes) -> bytes:
+    """What comes back until the server closes the connection."""
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
+        with contextlib.suppress(OSError):  # it was refused while it was still being sent
+            connection.sendall(data)
+        parts = []
+        with contextlib.suppress(ConnectionResetError):
+            while part := connection.recv(65_536):
+                parts.append(part)
+    return b"".join(parts)
+
+
+def test_a_head_within_the_bound_is_taken(port: int) -> None:
+    value = b"a" * (MAX_HEAD_BYTES - 1_000)
+    found = answer(port, b"GET / HTTP/1.1\r\nConnection: close\r\nX-A: " + value + b"\r\n\r\n")
+    assert found.startswith(b"HTTP/1.1 200")
+    assert b"here" in found
+
+
+def test_a_long_body_is_no_long_head(port: int) -> None:
+    body = b" " * 900_000
+    head = f"POST / HTTP/1.1\r\nConnection: close\r\nContent-Length: {len(body)}\r\n\r\n"
+    assert answer(port, head.encode() + body).startswith(b"HTTP/1.1 200")
+
+
+def test_a_head_without_end_is_refused(port: int) -> None:
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
+        connection.sendall(b"GET / HTTP/1.1\r\nX-A: " + b"a" * (MAX_HEAD_BYTES + 1))
+        found = connection.recv(65_536)
+    assert found.startswith(b"HTTP/1.1 431")
+    assert json.loads(found.partition(b"\r\n\r\n")[2])["type"] == "urn:shoploop:problem:too_large"
+
+
+@pytest.mark.parametrize(
+    "data", [b"EHLO shop\r\n\r\n", b"GET / HTTP/1.1\r\nContent-Length: x\r\n\r\n"]
+)
+def test_what_is_no_http_gets_a_problem(port: int, data: bytes) -> None:
+    found = answer(port, data)
+    assert found.startswith(b"HTTP/1.1 400")
+    assert b"application/problem+json" in found
+
+
+def test_who_never_ends_a_head_loses_the_connection() -> None:
+    with serving(Settings(http_port=free_ports(1)[0]), Hasty) as port:
+        found = answer(port, b"GET / HTTP/1.1\r\nX-A: a")
+        silent = answer(port, b"")
+    assert found.startswith(b"HTTP/1.1 408")
+    assert silent.startswith(b"HTTP/1.1 408")
+
+
+def test_servers_that_share_a_port_both_answer_and_one_goes_on_alone() -> None:
+    settings = Settings(http_port=free_ports(1)[0], http_shared=True)
+    question = b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n"
+    with serving(settings) as port:
+        with serving(settings):
+            assert all(b"here" in answer(port, question) for _ in range(20))
+        assert all(b"here" in answer(port, question) for _ in range(5))
