@@ -117,7 +117,12 @@ class Standing(Collector):
             "shoploop_serving_state_refused", "Records passed over.", value=live.refused
         )
         yield GaugeMetricFamily(
-            "shoploop_serving_shoppers", "Shoppers in memory.", value=len(live.state.visitors)
+            "shoploop_serving_shoppers", "Shoppers known.", value=len(live.state.visitors)
+        )
+        yield GaugeMetricFamily(
+            "shoploop_serving_shoppers_in_memory",
+            "Shoppers in memory; the others are on disk.",
+            value=live.shoppers_in_memory,
         )
         yield GaugeMetricFamily(
             "shoploop_serving_items", "Items of the catalogue.", value=len(live.state.catalogue)

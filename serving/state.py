@@ -98,6 +98,11 @@ class Live:
         self._was_ready = self._was_ready or (self.caught_up and self.versions.settled)
         return self._was_ready
 
+    @property
+    def shoppers_in_memory(self) -> int:
+        """How many shoppers need no reading from disk."""
+        return self._checkpoints.held_shoppers
+
     def restore(self) -> None:
         """Begins where the checkpoint stands, else with what Kafka has deleted, from ClickHouse."""
         reach = Reach(self._settings)

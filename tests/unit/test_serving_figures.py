@@ -20,7 +20,10 @@ from serving.traces import CURRENT, Traces
 from serving.web_watch import Watched
 
 UNITS = ("_total", "_seconds", "_bytes", "_info", "_ready")
-PLAIN = {"http_in_flight", "batch_size", "kafka_lag", "state_waiting", "shoppers", "items"}
+PLAIN = {"http_in_flight", "batch_size", "kafka_lag", "state_waiting", "shoppers"} | {
+    "shoppers_in_memory",
+    "items",
+}
 
 
 def prediction(**fields: Any) -> Prediction:
