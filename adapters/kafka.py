@@ -76,9 +76,6 @@ def producer(
     if transactional_id is not None:
         options["transactional.id"] = transactional_id
         options["transaction.timeout.ms"] = open_at_most_ms
-        # Offsets right after a commit are refused until its markers are written; asked again after
-        # the usual 100 ms, each transaction would take as long.
-        options["retry.backoff.ms"] = 5
     return Producer(options)
 
 

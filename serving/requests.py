@@ -132,8 +132,11 @@ class RequestLoop:
             self._refused_topic, message.key(), message.value(), refused_headers(error, origin)
         )
 
-    def _commit(self) -> None:
-        """Sends what is held together with how far the questions were read."""
+    def _commit(self, *, leaving: bool = False) -> None:
+        """Sends what is held together with how far the questions were read.
+
+        `leaving` says that the partitions are another member's from here on.
+        """
         if not self._read_to:
             return
         read = [TopicPartition(self._topic, place, to) for place, to in self._read_to.items()]
@@ -144,7 +147,8 @@ class RequestLoop:
             log.warning("%d answers are another replica's to give: %s", len(held), error)
         except Fenced as error:
             self._transactions.reopen(error)
-            self._rewind()
+            if not leaving:
+                self._rewind()
 
     def _rewind(self) -> None:
         """Goes back to where the broker says that questions are answered up to."""
@@ -157,7 +161,7 @@ class RequestLoop:
             raise Unavailable(f"offsets of {self._topic}: {error}") from error
 
     def _on_revoke(self, _consumer: Consumer, _places: object) -> None:
-        self._commit()
+        self._commit(leaving=True)
 
     def _measure_lag(self) -> None:
         """Requests that wait in the partitions assigned here, as far as this client knows."""

@@ -21,6 +21,10 @@ from serving.outbox import Outgoing
 STEP_S = 5.0
 PAUSE_S = 0.1
 RETAKEN_WITHIN_S = 120.0
+STUCK_S = 20.0
+APART_S = 0.005
+"""A transaction that follows the last one more closely is refused and asked for again 20 to 100 ms
+later: that one's markers are not written yet."""
 OPEN_AT_MOST_MS = 10_000
 """What a process that is gone had begun holds up the readers of committed records this long."""
 
@@ -30,6 +34,13 @@ log = logging.getLogger(__name__)
 class Fenced(Unavailable):
     """Another process has taken the transactional id, or the broker closed a transaction that took
     too long."""
+
+
+class Expired(Fenced):
+    """A transaction was open for longer than the broker allows: it has been, or will be, aborted.
+
+    Another producer begins anew: the old one may never find its coordinator again.
+    """
 
 
 class Superseded(Unavailable):
@@ -62,6 +73,8 @@ class Transactions:
         self._id = transactional_id
         self._give_up = give_up
         self._taken_s = 0.0
+        self._begun_s = 0.0
+        self._committed_s = 0.0
         self._made()
 
     def open(self) -> None:
@@ -70,10 +83,14 @@ class Transactions:
         Raises:
             Unavailable: the broker did not answer before giving up.
         """
-        try:
-            self._tried(self._producer.init_transactions, STEP_S)
-        except KafkaException as error:
-            raise self._lasting(error) from error
+        while True:
+            try:
+                self._tried(self._producer.init_transactions, STEP_S)
+                break
+            except Expired:
+                self._made()
+            except KafkaException as error:
+                raise self._lasting(error) from error
         self._taken_s = time.monotonic()
 
     def reopen(self, error: Fenced) -> None:
@@ -82,11 +99,13 @@ class Transactions:
         Of two processes of one name this leaves one: who has just taken the id gives in.
 
         Raises:
-            Unavailable: it was taken a moment ago; or as `open`.
+            Unavailable: it was taken a moment ago, and now by another; or as `open`.
         """
-        if time.monotonic() - self._taken_s < RETAKEN_WITHIN_S:
+        by_another = not isinstance(error, Expired)
+        if by_another and time.monotonic() - self._taken_s < RETAKEN_WITHIN_S:
             raise error
-        log.warning("the transactional id was taken away; taking it again")
+        why = "the transactional id was taken away" if by_another else "a transaction took too long"
+        log.warning("%s: beginning anew", why)
         self._producer.purge()
         self._made()
         self.open()
@@ -101,7 +120,9 @@ class Transactions:
         """
         while True:
             try:
+                time.sleep(max(0.0, self._committed_s + APART_S - time.monotonic()))
                 self._transaction(records, read, group)
+                self._committed_s = time.monotonic()
                 return
             except KafkaException as error:
                 self._recover(error)
@@ -118,6 +139,7 @@ class Transactions:
     def _transaction(
         self, records: Sequence[Outgoing], read: Sequence[TopicPartition], group: Any
     ) -> None:
+        self._begun_s = time.monotonic()
         self._producer.begin_transaction()
         for record in records:
             self._produce(record)
@@ -137,6 +159,7 @@ class Transactions:
 
     def _tried(self, call: Any, *arguments: Any) -> None:
         """Calls again as long as the client says that this is safe: its work goes on meanwhile."""
+        until_s = time.monotonic() + STUCK_S
         while True:
             try:
                 call(*arguments)
@@ -145,12 +168,16 @@ class Transactions:
                 if not error.args[0].retriable() or self._give_up():
                     raise
                 log.info("Kafka is slow: %s", error.args[0].str())
+                if time.monotonic() > until_s:
+                    raise Expired(f"transactions of {self._id}: {error.args[0].str()}") from error
                 time.sleep(PAUSE_S)
 
     def _recover(self, error: KafkaException) -> None:
         """Takes the transaction back, so that it can be tried anew."""
         cause = error.args[0]
         log.warning("transaction failed: %s", cause.str())
+        if time.monotonic() - self._begun_s > OPEN_AT_MOST_MS / 1e3:
+            raise Expired(f"transactions of {self._id}: {cause.str()}") from error
         if cause.fatal() or not cause.txn_requires_abort() or self._give_up():
             raise self._lasting(error) from error
         try:
