@@ -43,6 +43,8 @@ from serving.versions import REPLICA_ROLES, SHADOW_ROLES, Versions
 from serving.web import app
 from serving.web_watch import Watched
 
+SENT_WITHIN_S = 20.0  # the ledger gives up after less, and ends what it is doing then
+
 log = logging.getLogger(__name__)
 
 
@@ -138,7 +140,7 @@ def run_replica(settings: Settings, guard: Guard) -> None:
     lists.close()
     _join(batches)
     ledger.finish()
-    _join([sender])
+    _join([sender], SENT_WITHIN_S)
     ledger.close()
     access.close()
     parts.close()
@@ -159,9 +161,9 @@ def _watch_spool(metrics: Metrics, ledger: Ledger) -> None:
     metrics.gauge("spool_age_seconds", "Age of the oldest of them.", ledger.age_s)
 
 
-def _join(threads: Sequence[Thread]) -> None:
+def _join(threads: Sequence[Thread], within_s: float = 10.0) -> None:
     for thread in threads:
-        thread.join(timeout=10)
+        thread.join(timeout=within_s)
 
 
 def run_shadow(settings: Settings, guard: Guard) -> None:
