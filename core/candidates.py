@@ -19,7 +19,7 @@ from core.catalogue import Rows
 from core.likely import likely_rows, log_probs_of
 from core.sequence import SequenceScores
 from core.shop_state import ShopState
-from core.top import sorted_union, top_rows
+from core.top import sorted_union, top_allowed
 from core.visitor_history import VisitorHistory
 from schemas.predictions import PINNED_SOURCE, Filters
 
@@ -104,7 +104,7 @@ class Ground:
         """The allowed items nearest to the visitor's, nearest first, at least k where there are."""
         related = self.related
         rows = self.state.row_of_slot[: len(related)]
-        return top_rows(related * self.allowed[rows], max(TAKEN[COOCCURRENCE], self.ask.k), rows)
+        return top_allowed(related, max(TAKEN[COOCCURRENCE], self.ask.k), rows, self.allowed)
 
     @cached_property
     def related(self) -> Floats:
@@ -129,12 +129,15 @@ class Ground:
         wanted = np.log1p(visitor.counts) / np.sqrt(1.0 + common)
         owner = "" if self.ask.item_id else state.owner(self.ask.visitor_id)
         session = visitor.session_rows()
-        in_session = state.related_by_slot(session, np.ones(len(session), np.float32))
-        return features.Near(
-            state.from_slots(self.related, rows),
-            state.from_slots(in_session, rows),
-            state.recent.scores_of(owner, own, wanted, rows),
-        )
+        once = np.ones(len(session), np.float32)
+        if self.ask.candidates:
+            related = state.related_of(*_newest(visitor), rows)
+            in_session = state.related_of(session, once, rows)
+        else:
+            related = state.from_slots(self.related, rows)
+            in_session = state.from_slots(state.related_by_slot(session, once), rows)
+        baskets = state.recent.scores_of(owner, own, wanted, rows)
+        return features.Near(related, in_session, baskets)
 
 
 def ground_of(state: ShopState, ask: Ask, permitted: NDArray[np.bool_] | None = None) -> Ground:

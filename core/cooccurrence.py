@@ -38,6 +38,12 @@ def visitor_weights(counts: Floats, catalogue_size: int) -> Floats:
     return np.asarray(np.rint(np.sqrt(counts) * (idf * WEIGHT_SCALE)), np.float32)
 
 
+def _inverse(squares: Floats) -> Floats:
+    """One over the length of each item's column, 0 for an empty one."""
+    norms = np.sqrt(squares)
+    return np.divide(1.0, norms, out=np.zeros_like(norms), where=norms > 0)
+
+
 class Cooccurrence:
     """A dense symmetric block that doubles as items are admitted, up to `max_items`.
 
@@ -55,6 +61,7 @@ class Cooccurrence:
         self.admitted: Slots = np.zeros(0, np.int64)
         self.touched: Slots = np.zeros(0, np.int64)
         self.rows = GramRows(max_items)
+        self._gathered: Floats = np.zeros((0, 0), np.float32)  # where `scores` gathers rows
 
     def admit(self) -> int:
         """A slot without contributions: the next free one, or the one left alone for longest."""
@@ -89,10 +96,19 @@ class Cooccurrence:
 
     def scores(self, slots: Slots, weights: Floats) -> Floats:
         """Weighted sum of cosines to these slots, for every admitted slot, shape (size,)."""
-        norms = np.sqrt(self.squares[: self.size])
-        inverse = np.divide(1.0, norms, out=np.zeros_like(norms), where=norms > 0)
-        gathered = self.gram.take(slots, axis=0)[:, : self.size]
-        return np.asarray((weights * inverse[slots]) @ gathered * inverse, dtype=np.float32)
+        inverse = _inverse(self.squares[: self.size])
+        if self._gathered.shape < (len(slots), len(self.gram)):
+            self._gathered = np.empty((len(slots), len(self.gram)), np.float32)
+        gathered = self._gathered[: len(slots), : len(self.gram)]
+        self.gram.take(slots, axis=0, out=gathered, mode="clip")
+        found = (weights * inverse[slots]) @ gathered[:, : self.size] * inverse
+        return np.asarray(found, dtype=np.float32)
+
+    def scores_of(self, slots: Slots, weights: Floats, wanted: Slots) -> Floats:
+        """As `scores`, of the wanted slots only, but for rounding; shape of `wanted`."""
+        gathered = self.gram[slots[:, None], wanted]
+        found = (weights * _inverse(self.squares[slots])) @ gathered
+        return np.asarray(found * _inverse(self.squares[wanted]), dtype=np.float32)
 
     def restore(self, admitted: Slots, touched: Slots, relations: int) -> None:
         """Begins with these slots, without contributions."""

@@ -185,6 +185,18 @@ class ShopState:
             return np.zeros(self.cooccurrence.size, np.float32)
         return self.cooccurrence.scores(slots[admitted], weights[admitted])
 
+    def related_of(
+        self, rows: Rows, weights: NDArray[np.float32], wanted: Rows
+    ) -> NDArray[np.float32]:
+        """Weighted similarity of the wanted rows alone to these rows, shape of `wanted`."""
+        slots, places = self.slot_of[rows], self.slot_of[wanted]
+        admitted, placed = slots >= 0, places >= 0
+        found = np.zeros(len(wanted), np.float32)
+        found[placed] = self.cooccurrence.scores_of(
+            slots[admitted], weights[admitted], places[placed]
+        )
+        return found
+
     def from_slots(self, by_slot: NDArray[np.float32], rows: Rows) -> NDArray[np.float32]:
         """The values of these rows out of those by slot, 0 for rows without a slot."""
         slots = self.slot_of[rows]

@@ -32,6 +32,22 @@ def top_rows(values: Floats, n: int, names: Rows | None = None) -> Rows:
     return rows[np.lexsort((rows, -values[at]))][:n]
 
 
+def top_allowed(values: Floats, n: int, names: Rows, allowed: NDArray[np.bool_]) -> Rows:
+    """As `top_rows` of those names that are allowed; only near the top is that looked up.
+
+    >>> values, names = np.array([0.5, 3.0, 2.0], np.float32), np.array([2, 1, 0])
+    >>> top_allowed(values, 2, names, np.array([True, False, True])).tolist()
+    [0, 2]
+    """
+    enough = reached_by(values, 2 * n)
+    at = (values >= enough if enough > 0 else values > 0).nonzero()[0]
+    rows, found = names[at], values[at]
+    kept = allowed[rows]
+    if enough > 0 and np.count_nonzero(kept) < n:
+        return top_rows(values * allowed[names], n, names)
+    return top_rows(found[kept], n, rows[kept])
+
+
 def reached_by(values: Floats, n: int) -> float:
     """A value that at least n values reach, near the n-th largest; minus infinity for few values.
 

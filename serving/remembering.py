@@ -83,7 +83,7 @@ class RememberingState(ShopState):
         key = (rows.tobytes(), weights.tobytes())
         known = self._scores.get(key)
         if known is None:
-            most = min(REMEMBERED, REMEMBERED_SCORES // max(len(self.catalogue), 1))
+            most = min(REMEMBERED, REMEMBERED_SCORES // max(self.cooccurrence.size, 1))
             if len(self._scores) >= most:
                 self._scores.clear()
             known = self._scores[key] = super().related_by_slot(rows, weights)

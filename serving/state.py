@@ -13,6 +13,7 @@ from typing import Any
 
 from confluent_kafka import Message
 
+from adapters.garbage import set_aside
 from adapters.kafka import Follower
 from core.sequence import SequenceVocabulary
 from core.settings import Settings
@@ -205,6 +206,7 @@ class Live:
                 self.advance()
             self.state.read_titles()
             self.caught_up = True
+        set_aside()
         log.info(
             "caught up: %d events applied, %d visitors", self.applied, len(self.state.visitors)
         )

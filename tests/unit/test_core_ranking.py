@@ -14,7 +14,6 @@ from core.candidates import (
     gather,
     gather_each,
     ground_of,
-    top_rows,
 )
 from core.features import FEATURE_NAMES, POSITION, position_feature
 from core.popularity import DAY_MS
@@ -23,6 +22,7 @@ from core.ranker_fit import fit_initial
 from core.ranking import RankerWeights, rank, ranked
 from core.sequence import SequenceScores, SequenceVocabulary
 from core.shop_state import ShopState
+from core.top import top_rows
 
 NOW = 10 * DAY_MS
 

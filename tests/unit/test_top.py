@@ -10,6 +10,7 @@ from core.popularity import DAY_MS, DayPopularity
 from core.recent_baskets import RecentBaskets
 from core.sequence import SequenceScores, SequenceVocabulary
 from core.shop_state import ShopState
+from core.top import top_allowed
 
 NOW = 10 * DAY_MS
 SEEDS = st.integers(0, 2**32 - 1)
@@ -99,6 +100,24 @@ def test_values_by_slot_are_those_by_row() -> None:
         state.from_slots(by_slot, everything), state.cooccurrence_scores(rows, weights)
     )
     assert (state.slot_of[: len(everything)] < 0).any()
+    for wanted in (everything, everything[::3], everything[:0]):
+        found = state.related_of(rows, weights, wanted)
+        assert found.tolist() == pytest.approx(state.from_slots(by_slot, wanted).tolist(), rel=1e-5)
+
+
+@given(seed=SEEDS, size=st.integers(0, 2_000), n=st.integers(1, 60), share=st.floats(0, 1))
+def test_top_allowed_rows_are_the_head_of_the_allowed_order(
+    seed: int, size: int, n: int, share: float
+) -> None:
+    random = np.random.default_rng(seed)
+    values = (random.integers(0, max(size // 3, 2), size) / 8).astype(np.float32)
+    names, allowed = random.permutation(size), random.random(size) <= share
+    order = sorted(
+        (place for place in range(size) if allowed[names[place]] and values[place] > 0),
+        key=lambda place: (-values[place], names[place]),
+    )
+    found = top_allowed(values, n, names, allowed)
+    assert found.tolist() == [int(names[place]) for place in order[:n]]
 
 
 def test_rows_of_a_vocabulary_follow_the_catalogue_as_it_grows() -> None:
