@@ -40,13 +40,14 @@ def mmr(
     lowest = float(relevance.min())
     span = float(relevance.max()) - lowest
     gain = (relevance - lowest) * ((1.0 - diversity) / span if span > 0 else 0.0)
+    loss = likeness * np.float32(diversity)
     nearest = np.zeros(n, np.float32)
     taken: list[int] = []
     for _ in range(min(picks, n)):
-        best = int(np.argmax(gain - diversity * nearest))
+        best = int((gain - nearest).argmax())
         taken.append(best)
         gain[best] = -np.inf
-        np.maximum(nearest, likeness[best], out=nearest)
+        np.maximum(nearest, loss[best], out=nearest)
     left = np.ones(n, np.bool_)
     left[taken] = False
     return taken + left.nonzero()[0].tolist()

@@ -175,8 +175,8 @@ class RuleBook:
                 if rule.each_item:
                     over |= members & (room < 1)
                 else:
-                    caps.append(Cap(np.where(members, 0, -1).tolist(), int(room[0])))
-        return over, caps
+                    caps.append(_capped(members, int(room[0])))
+        return over, [*caps, _capped(over, 0)] if over.any() else caps
 
 
 class _Limited(NamedTuple):
@@ -213,6 +213,10 @@ class _Limits:
         known = self._of(rule)
         inside = rows[known.members.at(catalogue)[rows]]
         known.limit.add(inside if rule.each_item else np.zeros(len(inside), np.int64), answer)
+
+
+def _capped(members: Bools, most: int) -> Cap:
+    return Cap(np.where(members, 0, -1).tolist(), most)
 
 
 def _limit(rule: Exposure) -> Limit:

@@ -304,6 +304,18 @@ def test_an_exploring_answer_draws_the_last_place_that_is_not_pinned(engine: Eng
     assert [slot.propensity < 1 for slot in found.slots] == [False, False, False, True, False]
 
 
+def test_an_item_over_its_limit_is_not_drawn_while_there_are_others(engine: Engine) -> None:
+    state, book = _state(), _book("[[exposure]]\neach_item = true\nper_hour = 1")
+    given = MORE[:12]
+    drawn = set()
+    for number in range(4):
+        request = _ask(request_id=f"q{number}", k=3, candidate_item_ids=given)
+        found = _one(state, engine, request, book, 10_000)
+        assert not drawn & set(_items(found))
+        drawn |= set(_items(found))
+    assert drawn == set(given)
+
+
 def test_the_exploration_slice_is_as_wide_as_it_is_set() -> None:
     names = [f"r{number}" for number in range(2_000)]
     assert not any(is_explored(name, 0) for name in names)
