@@ -170,10 +170,8 @@ def _too_large() -> NoReturn:
 
 
 def _limited(response: Response, caller: Caller) -> Response:
-    """The response with what the caller is told of its rate."""
-    if not caller.headers:
-        return response
-    return response._replace(headers=(*response.headers, *caller.headers))
+    """The response with what the caller is told of its rate, unless the handler has said it."""
+    return response if response.headers else response._replace(headers=caller.headers)
 
 
 async def _send(send: Send, response: Response, trace: str) -> None:

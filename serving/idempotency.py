@@ -67,7 +67,8 @@ class Repeats:
             return
         self._bytes -= _size(place, kept)
         if response is not None and response.status < 500 and response.status not in (408, 429):
-            self._put(place, kept._replace(response=response))
+            # Headers are of the moment: what is left of a rate.
+            self._put(place, kept._replace(response=response._replace(headers=())))
 
     def _put(self, place: str, kept: _Kept) -> None:
         self._kept[place] = kept

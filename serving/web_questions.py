@@ -53,7 +53,7 @@ class Questions:
         if not 1 <= len(parts) <= MOST_IN_BATCH:
             text = f"{len(parts)} questions, expected 1 to {MOST_IN_BATCH} - at `$.requests`"
             raise InvalidEvent("invalid", text)
-        self._front.access.charge(call.caller, len(parts) - 1)
+        caller = self._front.access.charge(call.caller, len(parts) - 1)
         read = [self._admitted(call, place, bytes(raw)) for place, raw in enumerate(parts)]
         requests = [each[0] for each in read if isinstance(each, tuple)]
         found = await self._found(call, [each for each in read if isinstance(each, tuple)])
@@ -65,7 +65,8 @@ class Questions:
             for each in read
         ]
         whole = all(answer["status"] == 200 for answer in answers)
-        return json_response(200 if whole else 207, {"answers": answers})
+        response = json_response(200 if whole else 207, {"answers": answers})
+        return response._replace(headers=caller.headers)
 
     def _admitted(self, call: Call, place: int, part: bytes) -> _Admitted | FeedbackError:
         try:

@@ -213,6 +213,18 @@ def test_a_repeated_call_gets_the_first_answer_and_another_body_is_refused(
     assert restarted.json() == first.json()
 
 
+def test_a_handler_that_counted_more_says_what_is_left_and_a_repeat_says_it_anew() -> None:
+    async def batch(call: Call) -> Response:
+        return json_response(200, [])._replace(headers=(("RateLimit", "3"),))
+
+    door: Any = Door()
+    made = Face(dict.fromkeys(BY_NAME, batch), door, print)
+    call = {"url": "/v1/recommend/batch", "content": b"{}", "headers": {"idempotency-key": "k"}}
+    first, again = ask(made, call, call)
+    assert first.headers.get_list("ratelimit") == ["3"]
+    assert again.headers.get_list("ratelimit") == ["5"]
+
+
 def test_a_failed_call_may_be_made_again_under_its_key(product: Product) -> None:
     made = face(product)
     call = {"url": "/v1/recommend", "content": b"{}", "headers": {"idempotency-key": "k"}}
