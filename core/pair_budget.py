@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 FIRST_PAIR_MS = 4.0
 DECAY = 0.9
-MOST_AT_ONCE = 8
+MOST_AT_ONCE = 4
 """Pairs of one run: after each the clock is looked at again."""
 
 
@@ -46,7 +46,7 @@ def next_pairs(cost: PairCost, left_ms: float, waiting: int) -> int:
     >>> next_pairs(PairCost(2.0), left_ms=9.0, waiting=50)
     4
     >>> next_pairs(PairCost(2.0), 100.0, 50), next_pairs(PairCost(2.0), 1.9, 50)
-    (8, 0)
+    (4, 0)
     """
     if cost.pair_ms <= 0:
         return min(waiting, MOST_AT_ONCE)

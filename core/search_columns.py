@@ -76,6 +76,17 @@ class TermCounts:
                 counts[term] += by
 
 
+@dataclass(frozen=True)
+class _Times:
+    """How often each term of a query (columns) stands in each item (rows), and items' lengths."""
+
+    terms: tuple[int, ...]
+    title: Floats
+    body: Floats
+    title_lengths: Floats
+    body_lengths: Floats
+
+
 def bm25(
     query: Sequence[int],
     items: Sequence[tuple[Sequence[int], Sequence[int]]],
@@ -93,21 +104,35 @@ def bm25(
     >>> bm25([1], items, counts, Bm25Form(body_copies=0)).round(3).tolist()
     [0.277, 0.0]
     """
-    mean = counts.mean_length(form)
-    weights = {term: _rarity(counts.holding(term, form), counts.items) for term in query}
-    found = np.zeros(len(items))
-    for place, (title, body) in enumerate(items):
-        length = len(title) * form.title_copies + len(body) * form.body_copies
-        norm = form.k1 * (1.0 - form.b + form.b * length / mean)
-        score = 0.0
-        for term in query:
-            times = title.count(term) * form.title_copies
-            if form.body_copies:
-                times += body.count(term) * form.body_copies
-            if times:
-                score += weights[term] * times / (norm + times)
-        found[place] = score
-    return found
+    return _bm25(query, _times(query, items), counts, form)
+
+
+def _times(query: Sequence[int], items: Sequence[tuple[Sequence[int], Sequence[int]]]) -> _Times:
+    terms = tuple(dict.fromkeys(query))
+    shape = (len(items), len(terms))
+    titles = [[title.count(term) for term in terms] for title, _ in items]
+    bodies = [[body.count(term) for term in terms] if body else [0] * len(terms)
+              for _, body in items]  # fmt: skip
+    return _Times(
+        terms,
+        np.array(titles, np.float64).reshape(shape),
+        np.array(bodies, np.float64).reshape(shape),
+        np.array([len(title) for title, _ in items], np.float64),
+        np.array([len(body) for _, body in items], np.float64),
+    )
+
+
+def _bm25(query: Sequence[int], times: _Times, counts: TermCounts, form: Bm25Form) -> Floats:
+    said = Counter(query)
+    weights = np.array(
+        [said[term] * _rarity(counts.holding(term, form), counts.items) for term in times.terms]
+    )
+    whole = times.title * form.title_copies + times.body * form.body_copies
+    lengths = times.title_lengths * form.title_copies + times.body_lengths * form.body_copies
+    norms = form.k1 * (1.0 - form.b + form.b * lengths / counts.mean_length(form))
+    # Nothing is divided by zero where a term is absent and k1 is 0.
+    shares = np.divide(whole, whole + norms[:, None], out=np.zeros_like(whole), where=whole > 0)
+    return np.asarray(shares @ weights, np.float64)
 
 
 def word_columns(
@@ -124,16 +149,13 @@ def word_columns(
     >>> {name: column.tolist() for name, column in found.items()}
     {'title_share': [0.5], 'product_share': [1.0], 'title_all': [0.0]}
     """
+    times = _times(query, items)
     found = {
-        f"{BM25_PREFIX}{name}": bm25(query, items, counts, form) for name, form in forms.items()
+        f"{BM25_PREFIX}{name}": _bm25(query, times, counts, form) for name, form in forms.items()
     }
-    wanted = set(query)
-    title_share, whole_share = np.zeros(len(items)), np.zeros(len(items))
-    if wanted:
-        for place, (title, body) in enumerate(items):
-            in_title = wanted.intersection(title)
-            title_share[place] = len(in_title) / len(wanted)
-            whole_share[place] = len(in_title | wanted.intersection(body)) / len(wanted)
+    in_title, wanted = times.title > 0, max(len(times.terms), 1)
+    title_share = in_title.sum(axis=1) / wanted
+    whole_share = (in_title | (times.body > 0)).sum(axis=1) / wanted
     return {
         **found,
         TITLE_SHARE: title_share,

@@ -100,7 +100,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     weights_age_ms: int = 0
     # search and texts
     served_tasks: str = ""
-    search_budget_ms: int = 40
+    search_budget_ms: int = 30
     log_texts: bool = False
     # rules and exploration of serving
     rules: str = ""

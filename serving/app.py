@@ -42,6 +42,7 @@ from serving.traces import traces_of
 from serving.versions import REPLICA_ROLES, SHADOW_ROLES, Versions
 from serving.web import app
 from serving.web_watch import Watched
+from serving.words import Words
 
 SENT_WITHIN_S = 20.0  # the ledger gives up after less, and ends what it is doing then
 
@@ -63,7 +64,7 @@ class Parts:
         self.traces = traces_of(settings, process, self.metrics.stage)
         self.outbox = Outbox(settings)
         library = Library(settings)
-        self.versions = Versions(library, roles, process, self._announce, self.report, guard)
+        self.versions = Versions(library, roles, process, self.announce, self.report, guard)
         store = StateStore(home_of(settings) / "serving" / process / "state")
         self.live = Live(settings, self.versions, Checkpoints(store, settings), eager=eager)
         library.prepare = self.live.prepare
@@ -95,7 +96,8 @@ class Parts:
         self.outbox.close()
         self.traces.close()
 
-    def _announce(self, entry: ModelLog) -> None:
+    def announce(self, entry: ModelLog) -> None:
+        """Writes an entry of `model_log`."""
         topic = topic_name(self.settings, topics.MODEL_LOG)
         self.outbox.send([Outgoing(topic, entry.task.encode(), encode(entry))])
 
@@ -118,6 +120,8 @@ def run_replica(settings: Settings, guard: Guard) -> None:
     explainer = Explainer(dsn_of(settings), lambda: parts.versions.engine)
     asks: dict[type, Ask] = {RecommendRequest: lists, SimilarRequest: lists}
     front = Front(desk, parts.live, asks, intake, parts.metrics, access, explainer)
+    words = Words(settings, parts.process, parts.announce, parts.metrics, desk)
+    asks.update(words.batchers)
 
     def answer() -> None:
         while not parts.live.ready:
@@ -133,11 +137,13 @@ def run_replica(settings: Settings, guard: Guard) -> None:
     server = server_of(watched, access.tls.context() if access.tls else None)
     if sockets:
         asked.append(guard.start("http", partial(server.run, sockets)))
+    words.start(guard)
     guard.wait()
     front.leave()
     server.should_exit = True
     _join(asked)
     lists.close()
+    _join(words.close())
     _join(batches)
     ledger.finish()
     _join([sender], SENT_WITHIN_S)

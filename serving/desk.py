@@ -6,8 +6,8 @@ transport.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 import msgspec
 
@@ -35,11 +35,11 @@ Listed = RecommendRequest | SimilarRequest
 class WordsDesk(Protocol):
     """Answers the requests that bring words: a search's, or a text's to be classified."""
 
-    def checked(self, request: RequestRecord) -> RequestRecord:
+    def checked(self, request: Any) -> Any:
         """The request itself; raises InvalidEvent when it cannot be served here."""
 
-    def answer(self, batch: list[RequestRecord], moment: Moment) -> list[Prediction]:
-        """One answer per request, in order."""
+    def answer(self, batch: list[Any], moment: Moment) -> list[Prediction]:
+        """One answer per request, in order; all are of the desk's own type."""
 
 
 class Desk:
@@ -76,15 +76,20 @@ class Desk:
         self._process = process
         self._live = live
         self._ledger = ledger
-        self._words = words or {}
+        self._words = dict(words or {})
         self._topic = topic_name(settings, topics.PREDICTIONS)
+
+    def also(self, words: Mapping[type, WordsDesk]) -> None:
+        """Has these answer the requests of their types."""
+        self._words.update(words)
 
     def checked(self, request: RequestRecord) -> RequestRecord:
         """The request itself; raises InvalidEvent for one that is not served here."""
         self.traces.keep(request.request_id)
         words = self._words.get(type(request))
         if words is not None:
-            return words.checked(request)
+            words.checked(request)
+            return request
         if isinstance(request, RecommendRequest | SimilarRequest) and request.task == self.task:
             return request
         raise InvalidEvent("unknown_task", f"task {request.task!r}, expected {self.task!r}")
