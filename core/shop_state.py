@@ -247,10 +247,10 @@ class ShopState:
         """Brings the visitor's co-occurrence contribution up to date with their counts."""
         block = self.cooccurrence
         block.relations += 1
-        for row in rows[self.slot_of[rows] < 0]:
+        slots = self.slot_of[rows]
+        block.touched[slots[slots >= 0]] = block.relations
+        for row in rows[slots < 0]:
             self._admit(int(row))
-        touched = self.slot_of[rows]
-        block.touched[touched[touched >= 0]] = block.relations
         slots, before = self._contribution(visitor)
         visitor.gram_weights = self._gram_weights(visitor)
         visitor.related = block.relations
