@@ -111,7 +111,7 @@ def _read(state: ShopState, names: list[str]) -> float:
 def _apply(kept: Checkpoints, names: list[str]) -> float:
     """Microseconds an event, checkpoints as they become due left out."""
     random, spent_s = np.random.default_rng(4), 0.0
-    items = random.integers(0, ITEMS, APPLIED).tolist()
+    items = random.integers(0, kept.state.cooccurrence.size, APPLIED).tolist()
     for number, item in enumerate(items):
         began = time.perf_counter()
         kept.state.apply(names[number % len(names)], "purchase", [_item(item)], _START_MS * 2)
