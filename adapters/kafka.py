@@ -5,7 +5,7 @@ topics from their beginning. Knows no record: bytes in, bytes out.
 """
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from confluent_kafka import (
@@ -197,6 +197,7 @@ class Follower:
         settings: where the broker is and what the topics are called.
         followed: the topics.
         start: next offset by (bare topic name, partition); the beginning where absent.
+        only: which partitions of a topic, by its bare name; all where absent.
 
     Raises:
         Unavailable: the broker did not say where a partition begins.
@@ -207,6 +208,7 @@ class Follower:
         settings: Settings,
         followed: Sequence[Topic],
         start: dict[tuple[str, int], int] | None = None,
+        only: Mapping[str, Sequence[int]] | None = None,
     ) -> None:
         self._consumer = consumer(settings, None, enable_partition_eof=True)
         self._bare = {topic_name(settings, topic): topic.name for topic in followed}
@@ -214,7 +216,7 @@ class Follower:
         places = []
         for topic in followed:
             name = topic_name(settings, topic)
-            for number in range(topic.partitions):
+            for number in (only or {}).get(topic.name, range(topic.partitions)):
                 first = begin.get((topic.name, number))
                 if first is None:
                     # Asked for by its logical name, an offset is looked up half a second later.

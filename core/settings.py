@@ -98,6 +98,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     state_lag_ms: int = 60_000
     model_age_ms: int = 0
     weights_age_ms: int = 0
+    # serving: several machines
+    served_partitions: str = ""
     # search and texts
     served_tasks: str = ""
     search_budget_ms: int = 30

@@ -25,6 +25,7 @@ PROBLEMS: dict[int, str] = {
     409: "A call with the same Idempotency-Key is still being answered.",
     413: "The body is too large.",
     415: "The body is not JSON.",
+    421: "Another process serves this visitor; `detail` names the partition.",
     422: "The Idempotency-Key was used with another body.",
     429: "Too many requests of this caller; Retry-After says when to come back.",
     503: "Not now; Retry-After says when to come back.",
@@ -32,7 +33,7 @@ PROBLEMS: dict[int, str] = {
 }
 _GUARDED = (401, 403, 429, 503)
 _POSTED = (400, *_GUARDED, 408, 409, 413, 415, 422)
-_ASKED = (*_POSTED, 504)
+_ASKED = (*_POSTED, 421, 504)
 
 
 class Operation(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from functools import partial
 from threading import Event, Thread
 
+from msgspec.structs import replace
+
 from adapters.clickhouse import dsn_of
 from adapters.health import start_health
 from adapters.home import home_of
@@ -13,6 +15,7 @@ from adapters.kafka import ensure_topics, topic_name
 from adapters.pepper import load_pepper
 from adapters.signals import stop_with
 from core.admission import limits_of
+from core.partition_share import share_of
 from core.settings import Settings
 from schemas import topics
 from schemas.codec import encode
@@ -104,6 +107,7 @@ class Parts:
 
 def run_replica(settings: Settings, guard: Guard) -> None:
     """Answers over Kafka and HTTP until the guard stops it."""
+    share_of(settings.served_partitions)  # a mistake is told before anything begins
     access = Access.of(settings)
     sockets = [bound_socket(settings)] if settings.http_port else []
     pepper = load_pepper(settings)
@@ -174,7 +178,8 @@ def _join(threads: Sequence[Thread], within_s: float = 10.0) -> None:
 
 def run_shadow(settings: Settings, guard: Guard) -> None:
     """Writes derived answers until the guard stops it."""
-    parts = Parts(settings, PROCESS, SHADOW_ROLES, guard, eager=False)
+    whole = replace(settings, served_partitions="")  # one process derives from all answers
+    parts = Parts(whole, PROCESS, SHADOW_ROLES, guard, eager=False)
     loop = ShadowLoop(settings, parts.live, parts.outbox, parts.metrics, parts.rules)
     loop.recall()
     health = None

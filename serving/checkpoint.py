@@ -5,8 +5,8 @@ events applied, and becomes valid with one atomic write of all shoppers that cha
 of the state and of how far the topics had been read. So a kill at any moment leaves the last valid
 one. Co-occurrence rows are written before that write, each beside its last valid copy.
 
-A checkpoint names the Kafka cluster it came from; one of another cluster, another format or
-another feature schema is none.
+A checkpoint names what it came from: a Kafka cluster, or a share of its partitions. One of another
+source, another format or another feature schema is none.
 """
 
 import logging
@@ -101,9 +101,9 @@ class Checkpoints:
         self._begin_anew()
 
     def load(self, cluster: str) -> Place | None:
-        """Where the last checkpoint stands if it is of this cluster, with `state` as it was then.
+        """Where the last checkpoint stands if it is of this source, with `state` as it was then.
 
-        Otherwise None, and `state` is empty; checkpoints made from now on are of this cluster.
+        Otherwise None, and `state` is empty; checkpoints made from now on are of it.
         """
         self._cluster = cluster
         try:

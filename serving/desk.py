@@ -14,6 +14,7 @@ import msgspec
 from adapters.clock import wall_ms
 from adapters.kafka import topic_name
 from core.masking import masked, place_of
+from core.partition_share import share_of
 from core.pseudonyms import Pepper
 from core.settings import Settings
 from schemas import topics
@@ -72,6 +73,7 @@ class Desk:
         self.breakers = Breakers(settings, live)
         self.traces = traces or Traces()
         self.task = settings.task
+        self._share = share_of(settings.served_partitions)
         self._pepper = pepper
         self._process = process
         self._live = live
@@ -85,6 +87,7 @@ class Desk:
 
     def checked(self, request: RequestRecord) -> RequestRecord:
         """The request itself; raises InvalidEvent for one that is not served here."""
+        self._share.check(request.visitor_id)
         self.traces.keep(request.request_id)
         words = self._words.get(type(request))
         if words is not None:

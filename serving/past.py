@@ -12,6 +12,7 @@ from confluent_kafka import KafkaException, TopicPartition
 
 from adapters.clickhouse import ClickHouse, connected, dsn_of
 from adapters.kafka import ANSWER_WITHIN_S, Follower, consumer, topic_name
+from core.partition_share import share_of
 from core.settings import Settings
 from core.shop_people import Person, meet
 from core.shop_state import ShopState
@@ -29,19 +30,21 @@ log = logging.getLogger(__name__)
 
 
 class Reach:
-    """What Kafka still holds of `events.valid`: (first, next) offset by partition."""
+    """What Kafka still holds of a share of `events.valid`: (first, next) offset by partition."""
 
     def __init__(self, settings: Settings) -> None:
         """Asks the broker; raises Unavailable when it does not answer."""
         name = topic_name(settings, topics.EVENTS_VALID)
+        share = share_of(settings.served_partitions)
         client = consumer(settings, None)
         try:
-            self.cluster = str(client.list_topics(name, timeout=ANSWER_WITHIN_S).cluster_id)
+            cluster = str(client.list_topics(name, timeout=ANSWER_WITHIN_S).cluster_id)
+            self.source = cluster if share.is_whole else f"{cluster}, partitions {share.name}"
             self.ranges: Ranges = {
                 number: client.get_watermark_offsets(
                     TopicPartition(name, number), timeout=ANSWER_WITHIN_S
                 )
-                for number in range(topics.EVENTS_VALID.partitions)
+                for number in share.partitions
             }
         except KafkaException as error:
             raise Unavailable(f"Kafka at {settings.kafka}: {error}") from error

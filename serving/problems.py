@@ -28,6 +28,7 @@ _TITLES = {
     "invalid": "A field cannot be used",
     "key_reused": "The Idempotency-Key belongs to another body",
     "malformed": "The body is not JSON",
+    "misdirected": "Another process serves this visitor",
     "media_type": "The body's type is not taken",
     "method_not_allowed": "The method is not taken here",
     "not_found": "There is no such thing",
@@ -91,6 +92,8 @@ def path_of(message: str) -> str | None:
 def _status(error: InvalidEvent, operation: Operation | None) -> int:
     if error.reason == "too_large":
         return 413
+    if error.reason == "misdirected":
+        return 421
     absent = error.reason in _ABSENT and operation is not None and 404 in operation.problems
     return 404 if absent else 400
 

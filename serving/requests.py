@@ -9,15 +9,10 @@ import threading
 import time
 from collections.abc import Sequence
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, Message, TopicPartition
 
-from adapters.kafka import (
-    ANSWER_WITHIN_S,
-    consumer,
-    group_name,
-    raise_if_lasting,
-    topic_name,
-)
+from adapters.kafka import group_name, raise_if_lasting, topic_name
+from core.partition_share import share_of
 from core.settings import Settings
 from core.trace_context import traceparent_of
 from schemas import topics
@@ -29,6 +24,7 @@ from serving.metrics import Metrics
 from serving.outbox import Outgoing
 from serving.traces import Trace
 from serving.transactions import Fenced, Superseded, Transactions
+from serving.turns import Turns
 
 BATCH = 32
 IDLE_S = 0.5
@@ -48,7 +44,8 @@ class RequestLoop:
         self._decode = Decoder(RequestRecord)
         self._refused_topic = topic_name(settings, topics.refused(topics.REQUESTS))
         self._topic = topic_name(settings, topics.REQUESTS)
-        self._consumer: Consumer = consumer(settings, group_name(settings, "serving"))
+        self._turns = Turns(settings, share_of(settings.served_partitions))
+        self._consumer = self._turns.consumer
         self._stopping = threading.Event()
         transactional_id = group_name(settings, f"serving.{process}.requests")
         self._transactions = Transactions(settings, transactional_id, self._over)
@@ -66,7 +63,7 @@ class RequestLoop:
         self._stopping = stopping
         try:
             self._transactions.open()
-            self._consumer.subscribe([self._topic], on_revoke=self._on_revoke)
+            self._turns.begin(self._on_revoke)
             while not stopping.is_set():
                 self._turn()
         except Unavailable as error:
@@ -75,7 +72,7 @@ class RequestLoop:
             log.warning("questions wait for the next start: %s", error)
         finally:
             self._transactions.close()
-            self._consumer.close()
+            self._turns.close()
 
     def _over(self) -> bool:
         return self._stopping.is_set()
@@ -142,23 +139,13 @@ class RequestLoop:
         read = [TopicPartition(self._topic, place, to) for place, to in self._read_to.items()]
         held, self._held, self._read_to = self._held, [], {}
         try:
-            self._transactions.send(held, read, self._consumer.consumer_group_metadata())
+            self._transactions.send(held, read, *self._turns.groups())
         except Superseded as error:
             log.warning("%d answers are another replica's to give: %s", len(held), error)
         except Fenced as error:
             self._transactions.reopen(error)
             if not leaving:
-                self._rewind()
-
-    def _rewind(self) -> None:
-        """Goes back to where the broker says that questions are answered up to."""
-        try:
-            for place in self._consumer.committed(self._consumer.assignment(), ANSWER_WITHIN_S):
-                begun = place.offset >= 0
-                to = place.offset if begun else OFFSET_BEGINNING
-                self._consumer.seek(TopicPartition(place.topic, place.partition, to))
-        except KafkaException as error:
-            raise Unavailable(f"offsets of {self._topic}: {error}") from error
+                self._turns.rewind()
 
     def _on_revoke(self, _consumer: Consumer, _places: object) -> None:
         self._commit(leaving=True)

@@ -15,6 +15,7 @@ from confluent_kafka import Message
 
 from adapters.garbage import set_aside
 from adapters.kafka import Follower
+from core.partition_share import share_of
 from core.sequence import SequenceVocabulary
 from core.settings import Settings
 from core.shop_people import meet, person_of
@@ -76,7 +77,8 @@ class Live:
         self.lock = threading.Lock()
         self.state: ShopState = checkpoints.state
         self.merge = EventMerge()
-        self.merge.expect(topics.EVENTS_VALID.name, range(topics.EVENTS_VALID.partitions))
+        self._partitions = share_of(settings.served_partitions).partitions
+        self.merge.expect(topics.EVENTS_VALID.name, self._partitions)
         self.versions = versions
         self.caught_up = False
         self._was_ready = False
@@ -107,7 +109,7 @@ class Live:
     def restore(self) -> None:
         """Begins where the checkpoint stands, else with what Kafka has deleted, from ClickHouse."""
         reach = Reach(self._settings)
-        place = self._checkpoints.load(reach.cluster)
+        place = self._checkpoints.load(reach.source)
         if place is not None and not reach.covers(place.offsets):
             log.warning("left the state aside: Kafka does not hold what came after it")
             self._checkpoints.clear()
@@ -117,8 +119,7 @@ class Live:
             self._restore_from_clickhouse(reach)
             return
         self._offsets = dict(place.offsets)
-        partitions = range(topics.EVENTS_VALID.partitions)
-        self.merge.expect(topics.EVENTS_VALID.name, partitions, place.mark)
+        self.merge.expect(topics.EVENTS_VALID.name, self._partitions, place.mark)
         self.merge.closed = place.mark
 
     def _restore_from_clickhouse(self, reach: Reach) -> None:
@@ -145,7 +146,8 @@ class Live:
         Raises:
             Unavailable: the broker reported an error that does not pass, or the disk refuses.
         """
-        follower = Follower(self._settings, FOLLOWED, self._offsets)
+        only = {topics.EVENTS_VALID.name: self._partitions}
+        follower = Follower(self._settings, FOLLOWED, self._offsets, only)
         try:
             while not stopping.is_set():
                 self._take(follower)

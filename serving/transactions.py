@@ -110,8 +110,10 @@ class Transactions:
         self._made()
         self.open()
 
-    def send(self, records: Sequence[Outgoing], read: Sequence[TopicPartition], group: Any) -> None:
-        """Returns once the records are committed with the offsets read, of this group.
+    def send(
+        self, records: Sequence[Outgoing], read: Sequence[TopicPartition], *groups: Any
+    ) -> None:
+        """Returns once the records are committed with the offsets read, of these groups.
 
         Raises:
             Superseded: the group has another generation by now.
@@ -121,7 +123,7 @@ class Transactions:
         while True:
             try:
                 time.sleep(max(0.0, self._committed_s + APART_S - time.monotonic()))
-                self._transaction(records, read, group)
+                self._transaction(records, read, groups)
                 self._committed_s = time.monotonic()
                 return
             except KafkaException as error:
@@ -137,13 +139,13 @@ class Transactions:
         )
 
     def _transaction(
-        self, records: Sequence[Outgoing], read: Sequence[TopicPartition], group: Any
+        self, records: Sequence[Outgoing], read: Sequence[TopicPartition], groups: Sequence[Any]
     ) -> None:
         self._begun_s = time.monotonic()
         self._producer.begin_transaction()
         for record in records:
             self._produce(record)
-        if read:
+        for group in groups if read else ():
             self._tried(self._producer.send_offsets_to_transaction, list(read), group, STEP_S)
         self._tried(self._producer.commit_transaction, STEP_S)
 
