@@ -132,8 +132,10 @@ class Cooccurrence:
     def _empty(self, slot: int) -> None:
         """Takes every contribution out of a slot."""
         self.rows.empty(self.gram, slot)
+        # A column lies far apart in memory and is mostly zero: the row says where it is not.
+        near = np.flatnonzero(self.gram[slot] != 0)
+        self.gram[near, slot] = 0.0
         self.gram[slot] = 0.0
-        self.gram[:, slot] = 0.0
         self.squares[slot] = 0.0
 
     def _grow(self, least: int) -> None:
