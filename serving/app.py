@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from threading import Event, Thread
 
@@ -111,8 +111,8 @@ def run_replica(settings: Settings, guard: Guard) -> None:
     access = Access.of(settings)
     sockets = [bound_socket(settings)] if settings.http_port else []
     pepper = load_pepper(settings)
+    ledger = Ledger(settings, settings.name)  # first: it says so when the name is in use
     parts = Parts(settings, settings.name, REPLICA_ROLES, guard, eager=True)
-    ledger = Ledger(settings, parts.process)
     _watch_spool(parts.metrics, ledger)
     desk = Desk(
         settings, parts.process, parts.live, ledger, pepper, traces=parts.traces, rules=parts.rules
@@ -127,20 +127,24 @@ def run_replica(settings: Settings, guard: Guard) -> None:
     words = Words(settings, parts.process, parts.announce, parts.metrics, desk)
     asks.update(words.batchers)
 
-    def answer() -> None:
+    def once_ready(run: Callable[[], None]) -> None:
         while not parts.live.ready:
             if guard.stopping.wait(0.02):
                 return
-        loop.run(guard.stopping)
+        run()
 
     stop_with(guard.stop)
     sender = guard.start("ledger", ledger.run)
-    asked = [guard.start("state", parts.follow), guard.start("requests", answer)]
+    asked = [guard.start("state", parts.follow)]
+    asked.append(guard.start("requests", partial(once_ready, partial(loop.run, guard.stopping))))
     batches = [guard.start(each.name, partial(each.run, Event())) for each in (lists,)]
     watched = Watched(app(front), parts.metrics, parts.traces)
     server = server_of(watched, access.tls.context() if access.tls else None)
     if sockets:
-        asked.append(guard.start("http", partial(server.run, sockets)))
+        serve = partial(server.run, sockets)
+        # On a port that others answer on, too, who is not ready would only take callers from them.
+        shared = settings.http_shared
+        asked.append(guard.start("http", partial(once_ready, serve) if shared else serve))
     words.start(guard)
     guard.wait()
     front.leave()

@@ -304,9 +304,10 @@ def running(
     *arguments: str,
     clickhouse: str | None = None,
     extra: Mapping[str, str] | None = None,
+    port: int = 0,
 ) -> Iterator[Process]:
-    """`python -m serving` with these arguments, ready, on a free port."""
-    (port,) = free_ports(1)
+    """`python -m serving` with these arguments, ready, on a free port unless one is named."""
+    port = port or free_ports(1)[0]
     environ = {name: value for name, value in os.environ.items() if name[:9] != "SHOPLOOP_"} | {
         "SHOPLOOP_KAFKA": settings.kafka,
         "SHOPLOOP_TOPIC_PREFIX": settings.topic_prefix,
@@ -317,7 +318,7 @@ def running(
     if clickhouse is not None:
         environ["SHOPLOOP_CLICKHOUSE"] = clickhouse
     command = [sys.executable, "-m", "serving", *arguments, "--port", str(port)]
-    log = Path(settings.home) / f"log-{port}.txt"
+    log = Path(settings.home) / f"log-{port}-{time.monotonic_ns()}.txt"
     with log.open("wb") as sink:
         child = subprocess.Popen(command, env=environ, stderr=sink, cwd=Path(__file__).parents[2])
     process = Process(child, f"http://127.0.0.1:{port}", log)
