@@ -9,6 +9,9 @@ import msgspec
 from schemas.errors import InvalidEvent
 
 MAX_RECORD_BYTES = 1_000_000
+MAX_QUESTION_BYTES = 800_000
+"""An answer repeats what its question names, and must be a record itself."""
+
 _encoder = msgspec.json.Encoder()
 Headers = list[tuple[str, bytes | None]]
 
@@ -22,15 +25,16 @@ REPLAY_HEADER = "shoploop_replay_of"
 class Decoder:
     """Decodes one record type and turns every failure into `InvalidEvent`."""
 
-    def __init__(self, record: Any) -> None:
+    def __init__(self, record: Any, most_bytes: int = MAX_RECORD_BYTES) -> None:
         self._decode = msgspec.json.Decoder(record).decode
+        self._most_bytes = most_bytes
 
     def __call__(self, data: bytes | None) -> Any:
         """The record in `data`; raises InvalidEvent (empty, too_large, malformed, invalid)."""
         if not data:
             raise InvalidEvent("empty", "the record has no value")
-        if len(data) > MAX_RECORD_BYTES:
-            raise InvalidEvent("too_large", f"{len(data)} bytes, at most {MAX_RECORD_BYTES}")
+        if len(data) > self._most_bytes:
+            raise InvalidEvent("too_large", f"{len(data)} bytes, at most {self._most_bytes}")
         try:
             return self._decode(data)
         except msgspec.ValidationError as error:
@@ -41,7 +45,7 @@ class Decoder:
     def many(self, values: Sequence[Any]) -> list[Any] | None:
         """The records of many values in one go; None when a call would refuse one of them."""
         try:
-            if max(map(len, values)) > MAX_RECORD_BYTES:
+            if max(map(len, values)) > self._most_bytes:
                 return None
             return list(map(self._decode, values))
         except (TypeError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):

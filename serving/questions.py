@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from schemas.codec import Decoder
+from schemas.codec import MAX_QUESTION_BYTES, Decoder
 from schemas.errors import InvalidEvent
 from schemas.http import (
     Asked,
@@ -36,7 +36,7 @@ class Reading:
 
     def __init__(self, kind: str) -> None:
         question, self.record = RECORDS[kind]
-        self._decode = Decoder(question)
+        self._decode = Decoder(question, MAX_QUESTION_BYTES)
 
     def __call__(self, data: bytes, made_id: str, task: str | None = None) -> RequestRecord:
         """The request in a body.

@@ -16,7 +16,7 @@ from core.partition_share import share_of
 from core.settings import Settings
 from core.trace_context import traceparent_of
 from schemas import topics
-from schemas.codec import Decoder, refused_headers
+from schemas.codec import MAX_QUESTION_BYTES, Decoder, refused_headers
 from schemas.errors import InvalidEvent, Unavailable
 from schemas.predictions import RequestRecord
 from serving.desk import Desk
@@ -41,7 +41,7 @@ class RequestLoop:
     def __init__(self, settings: Settings, process: str, desk: Desk, metrics: Metrics) -> None:
         self._desk = desk
         self._metrics = metrics
-        self._decode = Decoder(RequestRecord)
+        self._decode = Decoder(RequestRecord, MAX_QUESTION_BYTES)
         self._refused_topic = topic_name(settings, topics.refused(topics.REQUESTS))
         self._topic = topic_name(settings, topics.REQUESTS)
         self._turns = Turns(settings, share_of(settings.served_partitions))

@@ -20,7 +20,8 @@ from serving.spool_files import DoneNote, Segment, begun, found, held, name_of
 
 SEGMENT_BYTES = 16 * 2**20
 READ_BYTES = 4 * 2**20
-MAX_PAYLOAD_BYTES = 2 * 2**20
+MAX_PAYLOAD_BYTES = 1_030_000
+"""Less than a broker takes as it comes (1,048,588): a larger one would hold up all that follow."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,7 @@ class Spool:
         """Puts the payloads at the end, all or none; they are safe from a kill when it returns.
 
         Raises:
-            Unavailable: the spool is full, the disk is, or a payload is above 2 MiB.
+            Unavailable: the spool is full, the disk is, or a payload is above the bound.
         """
         if any(len(payload) > MAX_PAYLOAD_BYTES for payload in payloads):
             raise Unavailable(f"a record is above {MAX_PAYLOAD_BYTES} bytes")

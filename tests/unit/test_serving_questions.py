@@ -16,12 +16,15 @@ from core.candidates import PINNED, Ask, Ground
 from core.features import FEATURE_NAMES, feature_schema_hash
 from core.ranking import Ranked, RankerWeights
 from core.shop_state import ShopState
-from schemas.codec import encode
+from schemas.codec import MAX_QUESTION_BYTES, MAX_RECORD_BYTES, encode
+from schemas.errors import InvalidEvent
 from schemas.predictions import Filters, Prediction, RecommendRequest, SimilarRequest
 from serving.answer import Moment, answer
 from serving.derive import ServedAnswer, derive
 from serving.engine import Engine
+from serving.questions import Reading
 from serving.remembering import RememberingState
+from serving.spool import MAX_PAYLOAD_BYTES
 
 DAY_MS = 86_400_000
 NOW_MS = 1_300_000_000_000
@@ -253,3 +256,28 @@ def _listening(version: LoadedVersion, heard: list[list[str]]) -> LoadedVersion:
             return super().sequences(histories)
 
     return Listening(**vars(version))
+
+
+BROKER_TAKES_BYTES = 1_048_588  # as it comes
+LONG = "\U0001f600" * 124  # with four digits an id of 128 characters, 500 bytes
+
+
+def test_the_answer_to_the_largest_question_is_a_record_that_a_broker_takes(
+    engine: Engine,
+) -> None:
+    state = _state()
+    names = [f"{LONG}{number:04}" for number in range(150)]
+    for name in names:
+        state.put_item(name, "", 2.5, NOW_MS)
+        state.apply("v1", "purchase", [name], NOW_MS)
+    asked = {"visitor_id": "v1", "k": 100, "filters": {"excluded_categories": [""]}}
+    room = MAX_QUESTION_BYTES - len(encode(asked))
+    body = encode({**asked, "filters": {"excluded_categories": ["x" * room]}})
+    question = Reading("recommend")(body, "p1")
+    assert isinstance(question, RecommendRequest)
+    found = _one(state, engine, question)
+    assert (len(found.slots), len(found.context.history)) == (100, 50)
+    assert len(encode(found)) < MAX_RECORD_BYTES < MAX_PAYLOAD_BYTES < BROKER_TAKES_BYTES
+    with pytest.raises(InvalidEvent) as caught:
+        Reading("recommend")(body + b" ", "p1")
+    assert caught.value.reason == "too_large"
