@@ -125,8 +125,10 @@ class Server:
         raise RuntimeError(f"{self.name} was not ready within {within_s:.0f} s")
 
 
-def world(ground: Ground, name: str, items: int, visitors: int, **changes: Any) -> World:
-    """A stocked shop with histories of 50 items each and one version, its champion."""
+def world(
+    ground: Ground, name: str, items: int, visitors: int, orders: int = BASKETS, **changes: Any
+) -> World:
+    """A stocked shop with so many orders of five items by each visitor and one version."""
     settings = ground.settings(name, **changes)
     ensure_topics(settings)
     random = np.random.default_rng(7)
@@ -134,7 +136,7 @@ def world(ground: Ground, name: str, items: int, visitors: int, **changes: Any) 
     titles = [_title(number, random) for number in range(items)]
     _stock(settings, item_ids, titles, random)
     names = [f"v{number:06d}" for number in range(visitors)]
-    _history(settings, item_ids, names, random)
+    _history(settings, item_ids, names, orders, random)
     found = World(ground, settings, item_ids, titles, names, Versions(settings, item_ids, titles))
     found.point(found.versions.make(1))
     return found
@@ -194,17 +196,21 @@ def _stock(
 
 
 def _history(
-    settings: Settings, item_ids: list[str], visitors: list[str], random: np.random.Generator
+    settings: Settings,
+    item_ids: list[str],
+    visitors: list[str],
+    orders: int,
+    random: np.random.Generator,
 ) -> None:
-    """Ten orders of five items for each visitor, in the last four weeks, by a long-tailed law."""
+    """Orders of five items for each visitor, in the last four weeks, by a long-tailed law."""
     client, name = producer(settings, linger_ms=20), topic_name(settings, topics.EVENTS_VALID)
     shares = 1.0 / np.arange(1, len(item_ids) + 1) ** 0.8
     drawn = random.choice(
-        len(item_ids), (len(visitors), BASKETS, BASKET), p=shares / shares.sum()
+        len(item_ids), (len(visitors), orders, BASKET), p=shares / shares.sum()
     ).tolist()
     start_ms = wall_ms() - 28 * DAY_MS
-    for basket in range(BASKETS):
-        at_ms = start_ms + int(basket * 2.7 * DAY_MS)
+    for basket in range(orders):
+        at_ms = start_ms + int(basket * 27 / orders * DAY_MS)
         for number, visitor in enumerate(visitors):
             chosen = dict.fromkeys(item_ids[i] for i in drawn[number][basket])
             event = PurchaseMade(

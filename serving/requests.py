@@ -59,11 +59,12 @@ class RequestLoop:
         Raises:
             Unavailable: the broker reported an error that does not pass, or another process has
                 this one's name.
+            BadSettings: processes of other shares answer some of the same questions.
         """
         self._stopping = stopping
         try:
             self._transactions.open()
-            self._turns.begin(self._on_revoke)
+            self._turns.begin(self._on_revoke, self._over)
             while not stopping.is_set():
                 self._turn()
         except Unavailable as error:

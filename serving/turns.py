@@ -9,18 +9,21 @@ either case, so that dividing visitors, or no longer dividing them, loses and re
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, TopicPartition
 
 from adapters.kafka import ANSWER_WITHIN_S, consumer, group_name, topic_name
+from adapters.kafka_groups import Groups
 from core.partition_share import Share
 from core.settings import Settings
 from schemas import topics
-from schemas.errors import Unavailable
+from schemas.errors import BadSettings, Unavailable
 
 GROUP = "serving"
+GONE_WITHIN_S, LOOK_S = 20.0, 0.25
 
 log = logging.getLogger(__name__)
 
@@ -34,10 +37,28 @@ def group_of(share: Share) -> str:
     return GROUP if share.is_whole else f"{GROUP}.share.{share.name}"
 
 
+def is_rival(group: str, share: Share) -> bool:
+    """Whether members of a group would answer questions that this share's processes answer.
+
+    >>> is_rival("serving", Share((1,), 2)), is_rival("serving.share.0", Share((1,), 2))
+    (True, False)
+    >>> is_rival("serving.share.0", Share((0, 1), 2)), is_rival("serving", Share((0, 1), 2))
+    (True, False)
+    """
+    if group == group_of(share):
+        return False
+    if group == GROUP:
+        return True
+    kind, _, name = group.rpartition(".")
+    numbers = set(name.split("-"))
+    return kind == f"{GROUP}.share" and not numbers.isdisjoint(map(str, share.partitions))
+
+
 class Turns:
     """One process's place in the groups. Used by one thread."""
 
     def __init__(self, settings: Settings, share: Share) -> None:
+        self._settings = settings
         self._share = share
         self._topic = topic_name(settings, topics.REQUESTS)
         self.consumer: Consumer = consumer(settings, group_name(settings, group_of(share)))
@@ -45,8 +66,16 @@ class Turns:
         if not share.is_whole:
             self._kept = consumer(settings, group_name(settings, GROUP))
 
-    def begin(self, on_revoke: Callable[[Consumer, Any], None]) -> None:
-        """Joins; `on_revoke` is called before partitions go to another process."""
+    def begin(
+        self, on_revoke: Callable[[Consumer, Any], None], give_up: Callable[[], bool]
+    ) -> None:
+        """Joins; `on_revoke` is called before partitions go to another process.
+
+        Raises:
+            BadSettings: processes of other shares answer some of the same questions.
+            Unavailable: the broker did not answer.
+        """
+        self._refuse_rivals(give_up)
         if self._share.is_whole:
             self.consumer.subscribe([self._topic], on_revoke=on_revoke)
         else:
@@ -92,6 +121,22 @@ class Turns:
         self.consumer.close()
         if self._kept is not self.consumer:
             self._kept.close()
+
+    def _refuse_rivals(self, give_up: Callable[[], bool]) -> None:
+        """Waits for processes that are leaving; one that was killed takes its session's time."""
+        groups, first = Groups(self._settings), group_name(self._settings, "")
+        deadline_s = time.monotonic() + GONE_WITHIN_S
+        while rivals := groups.with_members(
+            lambda name: name.startswith(first) and is_rival(name.removeprefix(first), self._share)
+        ):
+            if time.monotonic() > deadline_s:
+                raise BadSettings(
+                    f"SHOPLOOP_SERVED_PARTITIONS={self._settings.served_partitions!r}: processes "
+                    f"of {', '.join(rivals)} answer some of the same requests; stop them first"
+                )
+            if give_up():
+                return
+            time.sleep(LOOK_S)
 
     def _on_assign(self, client: Consumer, places: Sequence[TopicPartition]) -> None:
         """Reads those that are of the share: the others are read by processes of other shares."""

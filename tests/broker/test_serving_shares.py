@@ -7,17 +7,21 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 import httpx
+import pytest
 from serving_factory import Process, Served, Shop, answers_of, running, wall_ms
 
 from core.murmur2 import partition_of
+from core.partition_share import share_of
 from core.settings import Settings
+from schemas.errors import BadSettings
 from schemas.ids import new_id
+from serving import turns
 
 VISITORS = [f"v{number}" for number in range(12)]
 
 
 def test_each_visitor_is_known_to_one_process_and_answered_once(
-    kafka_address: str, unique_prefix: str, tmp_path: Path
+    kafka_address: str, unique_prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shop = Shop(Settings(kafka=kafka_address, topic_prefix=unique_prefix, home=str(tmp_path)))
     shop.stock()
@@ -28,10 +32,13 @@ def test_each_visitor_is_known_to_one_process_and_answered_once(
         with _share(shop, "zero", 0) as zero, _share(shop, "one", 1) as one:
             _ask_all(shop, answers, {0: "zero", 1: "one"})
             _each_knows_its_own([zero, one])
+            monkeypatch.setattr(turns, "GONE_WITHIN_S", 0.0)
+            _no_rival_comes_in(shop)
             with _share(shop, "one-too", 1) as heir:
                 assert one.stop() == 0
                 _ask_all(shop, answers, {0: "zero", 1: "one-too"})
                 _each_knows_its_own([zero, heir])
+                assert (zero.stop(), heir.stop()) == (0, 0)
         with running(shop.settings, "--name", "both"):
             _ask_all(shop, answers, {0: "both", 1: "both"})
         assert set(Counter(map(len, answers.served().values()))) == {1}
@@ -39,6 +46,13 @@ def test_each_visitor_is_known_to_one_process_and_answered_once(
 
 def _share(shop: Shop, name: str, number: int) -> AbstractContextManager[Process]:
     return running(shop.settings, "--name", name, extra={"SHOPLOOP_SERVED_PARTITIONS": str(number)})
+
+
+def _no_rival_comes_in(shop: Shop) -> None:
+    late = turns.Turns(shop.settings, share_of(""))
+    with pytest.raises(BadSettings, match=r"serving\.share\.0, .*serving\.share\.1 answer some"):
+        late.begin(lambda *_: None, lambda: False)
+    late.close()
 
 
 def _ask_all(shop: Shop, answers: Served, served_by: dict[int, str]) -> None:
