@@ -8,14 +8,28 @@ from pathlib import Path
 
 import httpx
 import pytest
-from serving_factory import Process, Served, Shop, answers_of, running, wall_ms
+from msgspec.structs import replace
+from serving_factory import (
+    Process,
+    Served,
+    Shop,
+    answers_of,
+    progress_of,
+    reading,
+    running,
+    wall_ms,
+)
 
 from core.murmur2 import partition_of
 from core.partition_share import share_of
 from core.settings import Settings
+from schemas import topics
 from schemas.errors import BadSettings
+from schemas.events import EventWatermark
 from schemas.ids import new_id
+from schemas.watermarks import Progress
 from serving import turns
+from serving.past import Reach
 
 VISITORS = [f"v{number}" for number in range(12)]
 
@@ -32,6 +46,7 @@ def test_each_visitor_is_known_to_one_process_and_answered_once(
         with _share(shop, "zero", 0) as zero, _share(shop, "one", 1) as one:
             _ask_all(shop, answers, {0: "zero", 1: "one"})
             _each_knows_its_own([zero, one])
+            _barriers_of_its_partitions_are_enough(shop)
             monkeypatch.setattr(turns, "GONE_WITHIN_S", 0.0)
             _no_rival_comes_in(shop)
             with _share(shop, "one-too", 1) as heir:
@@ -48,11 +63,34 @@ def _share(shop: Shop, name: str, number: int) -> AbstractContextManager[Process
     return running(shop.settings, "--name", name, extra={"SHOPLOOP_SERVED_PARTITIONS": str(number)})
 
 
+def _barriers_of_its_partitions_are_enough(shop: Shop) -> None:
+    """A replay's barriers come to partition 1 alone: its process passes them, the other waits."""
+    with reading(shop.settings, topics.PROGRESS) as progress:
+        for number in (1, 2):
+            mark = EventWatermark(
+                event_time_ms=wall_ms(), barrier=number, run_id="run", final=number == 2
+            )
+            shop.write(topics.EVENTS_VALID, "", mark, 1)
+            shop.flush()
+            progress.until(lambda seen, number=number: number in _barriers(seen, "one"))  # type: ignore[misc]
+        assert _barriers(progress.records, "zero") == {-1}
+        shop.write(topics.EVENTS_VALID, "", mark, 0)
+        shop.flush()
+        progress.until(lambda seen: 2 in _barriers(seen, "zero"))
+
+
+def _barriers(seen: list[Progress], process: str) -> set[int]:
+    return {each.barrier for each in progress_of(process)(seen)}
+
+
 def _no_rival_comes_in(shop: Shop) -> None:
     late = turns.Turns(shop.settings, share_of(""))
     with pytest.raises(BadSettings, match=r"serving\.share\.0, .*serving\.share\.1 answer some"):
         late.begin(lambda *_: None, lambda: False)
     late.close()
+    one, all_of_it = Reach(replace(shop.settings, served_partitions="1")), Reach(shop.settings)
+    assert (list(one.ranges), list(all_of_it.ranges)) == ([1], [0, 1])
+    assert one.source != all_of_it.source
 
 
 def _ask_all(shop: Shop, answers: Served, served_by: dict[int, str]) -> None:
