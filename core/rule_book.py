@@ -29,6 +29,7 @@ DIVERSE_POOL = 100
 """How many of the best candidates diversity may choose among."""
 
 RELATED_TAKEN = 60
+KEPT_SURFACES = 64
 OF_ONE_ITEM = 20
 SESSION_ITEMS = 20
 
@@ -142,6 +143,8 @@ class RuleBook:
         if known is None or not known[0][0] <= ask.now_ms < known[0][1]:
             rules = in_force(self._rules, ask.surface, ask.now_ms)
             known = unchanged_within(self._rules, ask.now_ms), InForce(rules)
+            if len(self._compiled) >= KEPT_SURFACES:  # callers name surfaces as they like
+                self._compiled.clear()
             self._compiled[ask.surface] = known
         return known[1]
 

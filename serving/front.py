@@ -9,14 +9,27 @@ from threading import Event
 from typing import Protocol
 
 from adapters.access_check import Caller
+from core.candidates import SIMILAR
 from schemas.errors import InvalidEvent, Unavailable
-from schemas.predictions import Prediction, RecommendRequest, RequestRecord
+from schemas.predictions import (
+    ClassifyRequest,
+    Prediction,
+    RecommendRequest,
+    RequestRecord,
+    SearchRequest,
+    SimilarRequest,
+)
 from serving.access import Access
 from serving.desk import Desk
 from serving.explained import Explainer
 from serving.intake import EventIntake
 from serving.metrics import Metrics
+from serving.searching import SURFACE as SEARCH
 from serving.state import Live
+from serving.texts import SURFACE as CLASSIFY
+
+_SURFACES = {SimilarRequest: SIMILAR, SearchRequest: SEARCH, ClassifyRequest: CLASSIFY}
+"""Where answers to questions that name no surface are shown."""
 
 
 class Ask(Protocol):
@@ -64,8 +77,7 @@ class Front:
         ask = self.asks.get(type(request))
         if ask is None:
             raise InvalidEvent("unknown_task", f"task {request.task!r} is not served here")
-        surface = request.surface if isinstance(request, RecommendRequest) else ""
-        caller.check(surface=surface, task=request.task)
+        caller.check(surface=_surface_of(request), task=request.task)
         self.desk.checked(request)
         if request.as_of_ms is not None and not self.live.merge.in_replay:
             raise InvalidEvent("as_of_ms", "as_of_ms is accepted in replay only")
@@ -77,3 +89,7 @@ class Front:
         """Counts an answer and remembers it for explanations."""
         self.metrics.answered("http", [prediction], time.perf_counter() - arrived_s)
         self.explainer.remember(prediction)
+
+
+def _surface_of(request: RequestRecord) -> str:
+    return request.surface if isinstance(request, RecommendRequest) else _SURFACES[type(request)]

@@ -24,6 +24,7 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _PREFIX = "shoploop_serving_"
 _SECONDS = (0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 0.512, 1.0, 2.0, 4.0)
 _BATCHES = (1, 2, 4, 8, 16, 32, 64)
+MOST_SURFACES, OTHER = 50, "other"
 
 
 Child = TypeVar("Child")
@@ -54,6 +55,7 @@ class Metrics:
         self._answers = self._counter(
             "answers", "Answers given.", "transport", "surface", "arm", "degraded"
         )
+        self._surfaces: set[str] = set()
         self._latency = self._histogram(
             "latency_seconds", "From arrival to answer, until it is safe.", "transport"
         )
@@ -97,7 +99,7 @@ class Metrics:
         latency = self._latency.of(transport)
         for given in answers:
             degraded = given.degraded or ""
-            self._answers.of(transport, given.surface, given.arm, degraded).inc()
+            self._answers.of(transport, self._surface(given), given.arm, degraded).inc()
             latency.observe(took_s)
 
     def batch(self, name: str, size: int, took_s: float) -> None:
@@ -151,6 +153,14 @@ class Metrics:
     def text(self) -> str:
         """Everything as Prometheus text."""
         return generate_latest(self.registry).decode()
+
+    def _surface(self, given: Prediction) -> str:
+        """The surface's name; `other` beyond the first fifty: callers name them as they like."""
+        if given.surface not in self._surfaces:
+            if len(self._surfaces) >= MOST_SURFACES:
+                return OTHER
+            self._surfaces.add(given.surface)
+        return given.surface
 
     def _counter(self, name: str, documentation: str, *labels: str) -> _Family[Counter]:
         made = Counter(_PREFIX + name, documentation, labels, registry=self.registry)

@@ -15,7 +15,7 @@ from adapters.artefacts import ArtefactStore
 from adapters.onnx import load_version
 from core.features import FEATURE_NAMES, feature_schema_hash
 from core.ranking import RankerWeights
-from core.rule_book import RuleBook
+from core.rule_book import KEPT_SURFACES, RuleBook
 from core.rules import parse_rules
 from core.shop_state import ShopState
 from schemas.codec import encode
@@ -362,3 +362,10 @@ def test_inverse_propensities_estimate_without_bias_whatever_reorders_the_list(
         for count in counts.values():
             estimate = count / propensity / n
             assert abs(estimate - 1) < 4.0 * np.sqrt((1 / propensity - 1) / n)
+
+
+def test_surfaces_that_callers_make_up_are_not_kept_without_end() -> None:
+    state, book = _state(), _book("[[block]]\nitems = ['x01']")
+    for number in range(10 * KEPT_SURFACES):
+        assert "x01" not in _items(_one(state, NOTHING, _ask(surface=f"s{number}"), book))
+    assert len(book._compiled) <= KEPT_SURFACES

@@ -12,7 +12,7 @@ from swaps_factory import following
 from core.settings import Settings
 from schemas.predictions import Context, Prediction, RecommendRequest, Slot
 from serving.checkpoint import Checkpoints
-from serving.metrics import Metrics
+from serving.metrics import MOST_SURFACES, Metrics
 from serving.standing import Standing
 from serving.state import Live
 from serving.state_store import StateStore
@@ -96,6 +96,14 @@ def test_answers_are_counted_by_what_they_are() -> None:
     assert found[f"shoploop_serving_answers_total[{label.format('')}]"] == 1
     assert found[f"shoploop_serving_answers_total[{label.format('no_model')}]"] == 1
     assert found["shoploop_serving_latency_seconds_count[('transport', 'http')]"] == 2
+
+
+def test_surfaces_that_callers_make_up_do_not_become_figures_without_end() -> None:
+    metrics = Metrics()
+    for number in range(1_000):
+        metrics.answered("http", [prediction(surface=f"made_up_{number}")], 0.003)
+    found = [name for name in samples(metrics.text()) if "answers_total" in name]
+    assert len(found) == MOST_SURFACES + 1
 
 
 @pytest.mark.parametrize("fails", [False, True])
