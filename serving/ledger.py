@@ -20,14 +20,14 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from adapters.clock import wall_ms
 from adapters.home import home_of
-from adapters.kafka import consumer, group_name, topic_name
+from adapters.kafka import consumer, group_name, raise_if_lasting, topic_name
 from core.rate_limit import Limit, take
 from core.settings import Settings
 from schemas import topics
 from schemas.errors import Unavailable
 from serving.outbox import Outgoing
 from serving.spool import Spool, Taken, Waiting
-from serving.transactions import STEP_S, Fenced, Transactions
+from serving.transactions import PAUSE_S, STEP_S, Fenced, Transactions
 
 PACE = Limit(20.0, 20)
 """Transactions a second, and at once after a quiet time: each costs the broker some 4 ms of CPU."""
@@ -183,5 +183,8 @@ class Ledger:
                 (far,) = client.committed([TopicPartition(self._mark, 0)], STEP_S)
                 return int(far.offset)
             except KafkaException as error:
-                if not error.args[0].retriable() or self._over():
+                if self._over():
                     raise Unavailable(f"offsets of {self._group}: {error}") from error
+                raise_if_lasting(error.args[0])
+                log.info("Kafka is slow: %s", error.args[0].str())
+                time.sleep(PAUSE_S)
