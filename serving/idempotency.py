@@ -66,7 +66,7 @@ class Repeats:
         if kept is None:
             return
         self._bytes -= _size(place, kept)
-        if response is not None and response.status < 500 and response.status not in (408, 429):
+        if response is not None and response.is_final and not is_passing(response.status):
             # Headers are of the moment: what is left of a rate.
             self._put(place, kept._replace(response=response._replace(headers=())))
 
@@ -82,6 +82,11 @@ class Repeats:
                 return
             del self._kept[place]
             self._bytes -= _size(place, oldest)
+
+
+def is_passing(status: int) -> bool:
+    """Whether what is refused with this status may be given a moment later."""
+    return status >= 500 or status in (408, 429)
 
 
 def key_of(header: str) -> str:

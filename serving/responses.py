@@ -12,12 +12,13 @@ Headers = tuple[tuple[str, str], ...]
 
 
 class Response(NamedTuple):
-    """One answer to one call."""
+    """One answer to one call; `is_final` says that the same call again would get no other."""
 
     status: int
     body: bytes
     media: str = JSON
     headers: Headers = ()
+    is_final: bool = True
 
 
 def json_response(status: int, value: Any) -> Response:

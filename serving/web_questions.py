@@ -15,6 +15,7 @@ from schemas.ids import derived_id
 from schemas.predictions import Prediction, RequestRecord
 from serving.asgi import Call
 from serving.front import Ask, Front
+from serving.idempotency import is_passing
 from serving.problems import problem_of
 from serving.questions import Reading
 from serving.replies import reply_of
@@ -66,7 +67,8 @@ class Questions:
         ]
         whole = all(answer["status"] == 200 for answer in answers)
         response = json_response(200 if whole else 207, {"answers": answers})
-        return response._replace(headers=caller.headers)
+        passing = any(is_passing(answer["status"]) for answer in answers)
+        return response._replace(headers=caller.headers, is_final=not passing)
 
     def _admitted(self, call: Call, place: int, part: bytes) -> _Admitted | FeedbackError:
         try:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from adapters.access_check import Caller
-from schemas.errors import Denied
+from adapters.access_check import ANYONE, Caller
+from schemas.errors import DeadlineExceeded, Denied
+from schemas.http_routes import BY_NAME
 from schemas.predictions import (
     ClassifyRequest,
     RecommendRequest,
@@ -16,7 +18,9 @@ from schemas.predictions import (
     SearchRequest,
     SimilarRequest,
 )
+from serving.asgi import Call
 from serving.front import Front
+from serving.web_questions import Questions
 
 WHO = {"request_id": "r", "visitor_id": "v"}
 ASKED: dict[str, RequestRecord] = {
@@ -27,13 +31,20 @@ ASKED: dict[str, RequestRecord] = {
 }
 
 
+class _Late:
+    async def ask_many(self, requests: list[RequestRecord], _caller: str) -> list[Exception]:
+        return [DeadlineExceeded("late") for _ in requests]
+
+
 @pytest.fixture
 def front() -> Front:
     absent: Any = None
     desk: Any = SimpleNamespace(checked=lambda request: request)
     live: Any = SimpleNamespace(ready=True)
-    asks: Any = {type(request): "worker" for request in ASKED.values()}
-    return Front(desk, live, asks, absent, absent, absent, absent)
+    asks: Any = {type(request): _Late() for request in ASKED.values()}
+    metrics: Any = SimpleNamespace(refused=lambda reason: None)
+    access: Any = SimpleNamespace(charge=lambda caller, cost: caller)
+    return Front(desk, live, asks, absent, metrics, access, absent)
 
 
 def test_a_key_for_one_surface_asks_for_no_other_whatever_the_question(front: Front) -> None:
@@ -45,3 +56,15 @@ def test_a_key_for_one_surface_asks_for_no_other_whatever_the_question(front: Fr
             else:
                 with pytest.raises(Denied):
                     front.admitted(request, caller)
+
+
+@pytest.mark.parametrize(
+    ("question", "is_final"), [('{"visitor_id": "v"}', False), ('{"k": 0}', True)]
+)
+def test_a_batch_is_final_unless_a_question_may_be_answered_a_moment_later(
+    front: Front, question: str, is_final: bool
+) -> None:
+    body = f'{{"requests": [{question}]}}'.encode()
+    call = Call(BY_NAME["recommend_batch"], {}, body, ANYONE, "m")
+    response = asyncio.run(Questions(front, "recommend").many(call))
+    assert (response.status, response.is_final) == (207, is_final)

@@ -235,6 +235,19 @@ def test_a_failed_call_may_be_made_again_under_its_key(product: Product) -> None
     assert (failed.status_code, again.status_code) == (503, 200)
 
 
+def test_a_batch_that_is_not_final_is_asked_anew_under_its_key() -> None:
+    answers = [json_response(207, ["late"])._replace(is_final=False), json_response(200, ["here"])]
+
+    async def batch(call: Call) -> Response:
+        return answers.pop(0)
+
+    door: Any = Door()
+    made = Face(dict.fromkeys(BY_NAME, batch), door, print)
+    call = {"url": "/v1/recommend/batch", "content": b"{}", "headers": {"idempotency-key": "k"}}
+    first, again, kept = ask(made, call, call, call)
+    assert [each.json() for each in (first, again, kept)] == [["late"], ["here"], ["here"]]
+
+
 def test_a_call_that_is_still_being_answered_is_a_conflict() -> None:
     repeats = Repeats(lambda: 0.0)
     assert repeats.begin("p", b"{}") is None
