@@ -72,9 +72,9 @@ class Catalogue:
         row = len(self.item_ids)
         if row == self.capacity:
             self._grow()
-        self.row_of[item_id] = row
         self.item_ids.append(item_id)
         self.titles.append("")
+        self.row_of[item_id] = row  # last: replies look rows up while items come
         return row
 
     def rows(self, item_ids: list[str]) -> Rows:

@@ -128,7 +128,7 @@ def run_replica(settings: Settings, guard: Guard) -> None:
     asks.update(words.batchers)
 
     def once_ready(run: Callable[[], None]) -> None:
-        while not parts.live.ready:
+        while not (parts.live.ready and words.versions.caught_up):
             if guard.stopping.wait(0.02):
                 return
         run()

@@ -46,6 +46,7 @@ class TextVersions:
         self.swaps = 0
         self.refusals = 0
         self.settled = False
+        self.caught_up = False  # whether it is known which tasks there are
         self._settings = settings
         self._process = process
         self._announce = announce
@@ -71,6 +72,7 @@ class TextVersions:
                 for _, message in follower.poll(POLL_S):
                     self._take(message.value(), live)
                 if follower.caught_up:
+                    self.caught_up = True
                     self.obey(stopping)
         finally:
             follower.close()

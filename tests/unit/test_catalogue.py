@@ -76,3 +76,15 @@ def test_only_what_each_item_said_last_holds(said: list[tuple[str, list[str], li
                 a for a, (_, named) in last.items() if item in named and a != item
             }
             assert each.size == relations.size
+
+
+def test_a_row_can_be_looked_up_only_once_it_is_whole() -> None:
+    catalogue = Catalogue()
+
+    class Titles(list[str]):
+        def append(self, title: str) -> None:
+            assert "cup" not in catalogue.row_of
+            super().append(title)
+
+    catalogue.titles = Titles()
+    assert catalogue.row("cup") == 0

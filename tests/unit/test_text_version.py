@@ -242,3 +242,29 @@ def test_a_replica_obeys_the_pointers_of_its_own_tasks_alone(tmp_path: Path) -> 
         versions.want(pointer, live=True)
     assert set(versions._wanted) == {"a"}
     assert versions.known == {"a", "b"}
+
+
+def test_which_tasks_there_are_is_known_once_the_pointers_are_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stopping, versions = threading.Event(), TextVersions(Settings(), "s-1", lambda _: None)
+
+    class Pointers:
+        caught_up = False
+
+        def __init__(self, *_arguments: object) -> None:
+            self.polls = 0
+
+        def poll(self, _timeout_s: float) -> list[Any]:
+            self.polls += 1
+            assert not versions.caught_up
+            self.caught_up = self.polls == 3
+            return []
+
+        def close(self) -> None:
+            """Nothing to leave."""
+
+    monkeypatch.setattr("serving.text_versions.Follower", Pointers)
+    monkeypatch.setattr(versions, "obey", lambda stopping: stopping.set())
+    versions.follow(stopping)
+    assert versions.caught_up
