@@ -42,19 +42,14 @@ class Size(NamedTuple):
     shoppers: int
 
     @property
-    def has_many(self) -> bool:
-        """Whether there are more shoppers than can be read several times over."""
-        return self.shoppers > 20_000
-
-    @property
     def orders(self) -> int:
         """Of each shopper."""
-        return 3 if self.has_many else 10
+        return 3 if self.shoppers > 20_000 else 10
 
 
 SIZES = (
-    Size(10_000, 5_000),
     Size(10_000, 10_000),
+    Size(10_000, 5_000),
     Size(100_000, 10_000),
     Size(300_000, 10_000),
     Size(10_000, 100_000),
@@ -62,13 +57,17 @@ SIZES = (
 Point = dict[str, Any]
 
 
-def sizing(sizes: Sequence[Size] = SIZES, seconds: float = 6.0) -> dict[str, Any]:
-    """Measures each size with loads of so many seconds; the object that is printed."""
-    points = []
+def sizing(sizes: Sequence[Size] = SIZES, seconds: float = 5.0) -> dict[str, Any]:
+    """Measures each size with loads of so many seconds; the object that is printed.
+
+    Two processes, and two versions in one, are measured at the first size of each catalogue.
+    """
+    points: list[Point] = []
     with ground() as found:
         for size in sizes:
             began_s = time.monotonic()
-            points.append(_point(found, size, seconds))
+            is_first = size.items not in {point["items"] for point in points}
+            points.append(_point(found, size, seconds, is_first=is_first))
             say(f"{json.dumps(points[-1])} ({time.monotonic() - began_s:.0f} s)")
     return {
         "cores": psutil.cpu_count(),
@@ -81,21 +80,39 @@ def sizing(sizes: Sequence[Size] = SIZES, seconds: float = 6.0) -> dict[str, Any
 def slopes(points: Sequence[Point]) -> dict[str, float | None]:
     """What one more of something takes, from pairs of points that differ in nothing else.
 
-    >>> small = {"items": 10, "shoppers": 5, "rss_mib": 1.0, "version_mib": 1.0}
-    >>> large = small | {"items": 20, "rss_mib": 11.0, "version_mib": 3.0}
+    The two in MiB are what is left without rows and shoppers.
+
+    >>> small = {"items": 10, "shoppers": 5, "rss_mib": 12.0, "version_mib": 3.0}
+    >>> large = small | {"items": 20, "rss_mib": 22.0, "version_mib": 5.0}
     >>> found = slopes([small, large])
-    >>> found["kib_per_row"], found["kib_per_row_of_a_version"], found["kib_per_hot_shopper"]
-    (1024.0, 204.8, None)
+    >>> found["kib_per_row"], found["kib_per_row_of_a_version"], found["mib_of_a_version"]
+    (1024.0, 204.8, 1.0)
     """
     few = min(points, key=lambda point: (point["shoppers"], point["items"]))
     rows = [p for p in points if p["shoppers"] == _common(points, "shoppers")]
     hot = sorted((p for p in points if p["items"] == few["items"]), key=lambda p: p["shoppers"])
     versions = [p for p in rows if p["version_mib"] is not None]
+    row, shopper = _slope(rows, "items", "rss_mib"), _slope(hot[:2], "shoppers", "rss_mib")
+    version = _slope(versions, "items", "version_mib")
     return {
-        "kib_per_row": _slope(rows, "items", "rss_mib"),
-        "kib_per_row_of_a_version": _slope(versions, "items", "version_mib"),
-        "kib_per_hot_shopper": _slope(hot[:2], "shoppers", "rss_mib"),
+        "kib_per_row": row,
+        "kib_per_hot_shopper": shopper,
+        "mib_base": _rest(few["rss_mib"], (row, few["items"]), (shopper, few["shoppers"])),
+        "kib_per_row_of_a_version": version,
+        "mib_of_a_version": _rest(versions[0]["version_mib"], (version, versions[0]["items"]))
+        if versions
+        else None,
     }
+
+
+def _rest(whole_mib: float, *parts: tuple[float | None, int]) -> float | None:
+    """MiB that so many of something, at so many KiB each, leave of the whole."""
+    taken = 0.0
+    for kib, count in parts:
+        if kib is None:
+            return None
+        taken += kib * count
+    return round(whole_mib - taken * KIB / MIB, 1)
 
 
 def _common(points: Sequence[Point], name: str) -> Any:
@@ -112,7 +129,7 @@ def _slope(points: Sequence[Point], by: str, of: str) -> float | None:
     return round(float((high[of] - low[of]) * MIB / KIB / (high[by] - low[by])), 3)
 
 
-def _point(found: Ground, size: Size, seconds: float) -> Point:
+def _point(found: Ground, size: Size, seconds: float, *, is_first: bool) -> Point:
     name = f"size{size.items}x{size.shoppers}"
     shop = world(found, name, size.items, size.shoppers, size.orders)
     (port,) = free_ports(1)
@@ -121,8 +138,8 @@ def _point(found: Ground, size: Size, seconds: float) -> Point:
         point |= {"cold_s": took_s, "rss_mib_ready": round(one.rss_mb())}
         point["one"] = _load(shop, port, [one], seconds)
         point["rss_mib"] = round(one.rss_mb())
-        point["two"] = None if size.has_many else _with_another(shop, port, one, seconds)
-        point["version_mib"] = _one_more_version(shop, one)
+        point["two"] = _with_another(shop, port, one, seconds) if is_first else None
+        point["version_mib"] = _one_more_version(shop, one) if is_first else None
     folder = home_of(shop.settings) / "serving" / "one" / "state"
     point["disk_mib"] = round(_size(folder) / MIB, 1)
     with _started(shop, "one", port) as (one, took_s):
@@ -173,7 +190,7 @@ def _load(shop: World, port: int, servers: Sequence[Server], seconds: float) -> 
 def _one_more_version(shop: World, server: Server) -> int | None:
     """MiB that a second version takes beside the first, which stays for a rollback."""
     if len(shop.item_ids) > 100_000:
-        return None  # to make one takes minutes
+        return None  # to make one takes long, and two smaller ones give the slope
     before = server.rss_mb()
     name = shop.versions.make(2)
     shop.point(name)
@@ -190,7 +207,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.serving_sizing", description=__doc__)
     named = ",".join(f"{size.items}x{size.shoppers}" for size in SIZES)
     parser.add_argument("--sizes", default=named, help="items x shoppers, by commas")
-    parser.add_argument("--seconds", type=float, default=6.0, help="of each load")
+    parser.add_argument("--seconds", type=float, default=5.0, help="of each load")
     options = parser.parse_args(arguments)
     sizes = [Size(*map(int, each.split("x"))) for each in options.sizes.split(",")]
     print(json.dumps(sizing(sizes, options.seconds)))

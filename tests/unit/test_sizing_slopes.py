@@ -23,8 +23,10 @@ def test_slopes_come_from_points_that_differ_in_one_thing() -> None:
     ]
     assert slopes(points) == {
         "kib_per_row": 2.0,
-        "kib_per_row_of_a_version": 1.0,
         "kib_per_hot_shopper": 4.0,
+        "mib_base": 100.0,
+        "kib_per_row_of_a_version": 1.0,
+        "mib_of_a_version": -8.8,
     }
 
 
