@@ -22,20 +22,17 @@ from core.exposure import Answer, HourlyLimit, Limit, ShareLimit
 from core.ranking import Ranked
 from core.row_masks import Bools, ByRow, FilterMasks, selecting
 from core.rules import Exposure, Rules
-from core.rules_in_force import InForce, in_force, unchanged_within
+from core.rules_in_force import InForce, RulesNow
 from core.shop_state import ShopState
 
 DIVERSE_POOL = 100
 """How many of the best candidates diversity may choose among."""
 
 RELATED_TAKEN = 60
-KEPT_SURFACES = 64
 OF_ONE_ITEM = 20
 SESSION_ITEMS = 20
 
 _ALL = np.zeros(1, np.int64)  # the one key of a limit that items share
-
-Span = tuple[float, float]
 
 
 class RuleBook:
@@ -54,7 +51,7 @@ class RuleBook:
         self._filters = FilterMasks()
         self._likeness = ItemLikeness()
         self._catalogue: Catalogue | None = None
-        self._compiled: dict[str, tuple[Span, InForce]] = {}
+        self._in_force = RulesNow(self._rules)
 
     def followed_by(self, rules: Rules, name: str) -> RuleBook:
         """The book of new rules; a limit of exposure that stays the same goes on counting."""
@@ -72,6 +69,11 @@ class RuleBook:
     def name(self) -> str:
         """Names the rules in force; it is logged with every answer."""
         return self._name
+
+    @property
+    def rules(self) -> Rules:
+        """What is declared."""
+        return self._rules
 
     def allowed(self, state: ShopState, ask: Ask) -> NDArray[np.bool_] | None:
         """Which catalogue rows may be shown, shape (len(catalogue),); None when all may."""
@@ -136,17 +138,10 @@ class RuleBook:
 
     def _now(self, state: ShopState, ask: Ask) -> InForce:
         if state.catalogue is not self._catalogue:
-            self._catalogue, self._compiled = state.catalogue, {}
+            self._catalogue, self._in_force = state.catalogue, RulesNow(self._rules)
             if self._limits is not None:
                 self._limits = _Limits(self._rules.exposure, None)
-        known = self._compiled.get(ask.surface)
-        if known is None or not known[0][0] <= ask.now_ms < known[0][1]:
-            rules = in_force(self._rules, ask.surface, ask.now_ms)
-            known = unchanged_within(self._rules, ask.now_ms), InForce(rules)
-            if len(self._compiled) >= KEPT_SURFACES:  # callers name surfaces as they like
-                self._compiled.clear()
-            self._compiled[ask.surface] = known
-        return known[1]
+        return self._in_force.on(ask.surface, ask.now_ms)
 
     def _pins(self, ground: Ground) -> dict[int, int]:
         """Place, from 0, by row of each pin that may be shown; a stand-in for what is sold out."""

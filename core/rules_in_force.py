@@ -15,6 +15,8 @@ from core.catalogue import CATEGORY_SEPARATOR, Catalogue, Rows
 from core.row_masks import Bools, ByRow, Some, passing, selecting
 from core.rules import AtMost, Boost, Bury, Exposure, Pin, Rule, Rules
 
+KEPT_SURFACES = 64
+
 
 class CategoryHeads:
     """A group number per category: equal for those whose first `depth` parts are."""
@@ -97,6 +99,37 @@ def unchanged_within(rules: Rules, now_ms: int) -> tuple[float, float]:
         max((edge for edge in edges if edge <= now_ms), default=float("-inf")),
         min((edge for edge in edges if edge > now_ms), default=float("inf")),
     )
+
+
+class RulesNow:
+    """The rules in force by surface against one catalogue, compiled anew when one begins or ends.
+
+    One owner, one thread.
+
+    >>> from core.rules import parse_rules
+    >>> now = RulesNow(parse_rules("[[pin]]\nitem = 'a'\nposition = 1\nsurfaces = ['home']"))
+    >>> len(now.on("home", 0).pins), len(now.on("search", 0).pins)
+    (1, 0)
+    """
+
+    def __init__(self, rules: Rules) -> None:
+        self._rules = rules
+        self._compiled: dict[str, tuple[tuple[float, float], InForce]] = {}
+
+    def __len__(self) -> int:
+        """Surfaces that are kept."""
+        return len(self._compiled)
+
+    def on(self, surface: str, now_ms: int) -> InForce:
+        """What holds on a surface at a time."""
+        known = self._compiled.get(surface)
+        if known is None or not known[0][0] <= now_ms < known[0][1]:
+            rules = in_force(self._rules, surface, now_ms)
+            known = unchanged_within(self._rules, now_ms), InForce(rules)
+            if len(self._compiled) >= KEPT_SURFACES:  # callers name surfaces as they like
+                self._compiled.clear()
+            self._compiled[surface] = known
+        return known[1]
 
 
 def every_rule(rules: Rules) -> list[Rule]:

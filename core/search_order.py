@@ -42,18 +42,30 @@ def finite(scores: Floats, blend: BlendWeights) -> Floats:
 
 
 def order(
-    item_ids: Sequence[str], scores: Floats, blend: BlendWeights, exact: frozenset[str]
+    item_ids: Sequence[str],
+    scores: Floats,
+    blend: BlendWeights,
+    exact: frozenset[str],
+    terms: Floats | None = None,
 ) -> list[tuple[int, float]]:
     """Places of the candidates, best first, with their scores; exact ids and titles lead.
+
+    `terms`, shape (n,), are added in ordering and not in the scores.
 
     >>> blend = BlendWeights(columns=("bm25",), weights=(1.0,), centres=(0.0,), scales=(1.0,))
     >>> order(["a", "b", "c"], np.array([[1.0], [3.0], [2.0]]), blend, frozenset({"a"}))
     [(0, 5.0), (1, 3.0), (2, 2.0)]
+    >>> boosted = np.array([0.0, 0.0, 1.5])
+    >>> order(["a", "b", "c"], np.array([[1.0], [3.0], [2.0]]), blend, frozenset(), boosted)
+    [(2, 2.0), (1, 3.0), (0, 1.0)]
     """
     blended = linear_blend(scores, blend)
     lead = float(blended.max(initial=0.0) - blended.min(initial=0.0)) + EXACT_LEAD
     for place, item_id in enumerate(item_ids):
         if item_id in exact:
             blended[place] += lead
-    ranked = sorted(range(len(item_ids)), key=lambda at: (-float(blended[at]), item_ids[at]))
+    wanted = (blended if terms is None else blended + terms).tolist()
+    ranked = sorted(
+        range(len(item_ids)), key=lambda at: (item_ids[at] not in exact, -wanted[at], item_ids[at])
+    )
     return [(at, float(blended[at])) for at in ranked]

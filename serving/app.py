@@ -124,7 +124,7 @@ def run_replica(settings: Settings, guard: Guard) -> None:
     explainer = Explainer(dsn_of(settings), lambda: parts.versions.engine)
     asks: dict[type, Ask] = {RecommendRequest: lists, SimilarRequest: lists}
     front = Front(desk, parts.live, asks, intake, parts.metrics, access, explainer)
-    words = Words(settings, parts.process, parts.announce, parts.metrics, desk)
+    words = Words(settings, parts.process, parts.announce, parts.metrics, desk, parts.rules)
     asks.update(words.batchers)
 
     def once_ready(run: Callable[[], None]) -> None:

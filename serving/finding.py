@@ -19,12 +19,15 @@ from adapters.text_version import SearchVersion
 from core.search_columns import DENSE, word_columns
 from schemas.predictions import Filters, SearchRequest
 from serving.answer import MODEL_FAILED
+from serving.rules_file import RulesFile
 from serving.search_items import SearchItems
 from serving.search_query import Wording, wording
+from serving.search_rules import Ruled, SearchRules, Wanted, ruled
 
 FOUND = 100
 """Items that each of the two ways to find brings."""
 EXACT, BM25, NEAR = "exact", "bm25", "dense"
+FURTHER = 4  # times as many are asked for where rules rule out too many
 
 log = logging.getLogger(__name__)
 Floats = NDArray[np.float64]
@@ -43,28 +46,41 @@ class Found:
     bm25: Floats
     columns: dict[str, Floats] = field(default_factory=dict)
     degraded: str | None = None
+    rules: Ruled = field(default_factory=Ruled)
 
 
 class Finder:
-    """Looks things up among the items as they are now."""
+    """Looks things up among the items as they are now.
 
-    def __init__(self, items: SearchItems) -> None:
+    Args:
+        items: what can be found.
+        rules: what the shop wants of searches.
+    """
+
+    def __init__(self, items: SearchItems, rules: RulesFile | None = None) -> None:
         self._items = items
+        self._rules = SearchRules(rules)
 
-    def find(self, request: SearchRequest, version: SearchVersion | None) -> Found:
-        """Candidates with every column of the version's blend but the cross-encoder's."""
+    def find(self, request: SearchRequest, version: SearchVersion | None, now_ms: int) -> Found:
+        """Candidates with every column of the version's blend but the cross-encoder's.
+
+        What rules hold is asked for at `now_ms`, epoch milliseconds.
+        """
         items, filters = self._items, request.filters or Filters()
         n = max(FOUND, request.k) + len(request.exclude_item_ids)
         with items.lock:
             words = wording(items.book, items.index, request.query)
-        hits = dict(items.index.hits(words.query, _narrowing(filters), n))
+            wanted = self._rules.wanted(items.book.catalogue, now_ms, request.k)
+        hits = self._hits(words, _narrowing(filters), n, wanted)
         cosines, degraded = self._cosines(version, words.text)
         with items.lock:
-            passes = items.book.masks.mask(items.book.catalogue, filters)
+            passes = self._passes(filters, wanted)
             exact = [row for row in items.book.exact(request.query.strip()) if passes[row]]
             near = _nearest(cosines, passes, n)
-            rows = self._kept((*exact, *hits, *near), passes, set(request.exclude_item_ids))
+            brought = (*exact, *hits, *near, *wanted.pins)
+            rows = self._kept(brought, passes, set(request.exclude_item_ids))
             found = self._described(rows, words, (exact, hits, near))
+            found.rules = ruled(wanted, items.book.catalogue, rows)
             if version is not None:
                 terms = [items.book.terms[row] for row in rows]
                 forms, counts = version.card.bm25, items.book.counts
@@ -72,6 +88,28 @@ class Finder:
         found.columns[DENSE] = _of_rows(cosines, rows)
         found.degraded = degraded
         return found
+
+    def _hits(
+        self, words: Wording, narrowing: Narrowing, n: int, wanted: Wanted
+    ) -> dict[int, float]:
+        """The n best by words, or more: so many that n are left by the rules, if there are."""
+        asked = n
+        while True:
+            hits = dict(self._items.index.hits(words.query, narrowing, asked))
+            allowed = wanted.allowed
+            if allowed is None or len(hits) < asked:
+                return hits
+            known = [row for row in hits if row >= len(allowed) or allowed[row]]
+            if len(known) >= n:
+                return {row: hits[row] for row in known[:n]}
+            asked *= FURTHER
+
+    def _passes(self, filters: Filters, wanted: Wanted) -> NDArray[np.bool_]:
+        """Which rows filters and rules let pass; the lock is held."""
+        catalogue = self._items.book.catalogue
+        passes = self._items.book.masks.mask(catalogue, filters)
+        allowed = wanted.now.allowed(catalogue)
+        return passes if allowed is None else passes & allowed
 
     def _cosines(self, version: SearchVersion | None, text: str) -> tuple[Cosines, str | None]:
         """The cosine of the query with every row that has a vector; or why there is none."""

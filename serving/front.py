@@ -24,7 +24,7 @@ from serving.desk import Desk
 from serving.explained import Explainer
 from serving.intake import EventIntake
 from serving.metrics import Metrics
-from serving.searching import SURFACE as SEARCH
+from serving.search_rules import SURFACE as SEARCH
 from serving.state import Live
 from serving.texts import SURFACE as CLASSIFY
 

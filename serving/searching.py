@@ -8,6 +8,7 @@ knows no transport.
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -23,13 +24,14 @@ from core.search_order import finite, least_for_unread, order
 from core.settings import Settings
 from schemas.errors import InvalidEvent
 from schemas.ids import derived_id
-from schemas.predictions import Context, Prediction, SearchRequest, Slot
+from schemas.predictions import PINNED_SOURCE, Context, Prediction, SearchRequest, Slot
 from serving.answer import MODEL_FAILED, NO_MODEL, POLICY, Moment
 from serving.finding import FOUND, Finder, Floats, Found
+from serving.rules_file import RulesFile
 from serving.search_items import SearchItems
+from serving.search_rules import SURFACE
 from serving.text_versions import TextVersions
 
-SURFACE = "search"
 PAIR = "pair"
 PARTIAL = "vectors_partial"
 MOST_QUERY = 1_000
@@ -55,6 +57,7 @@ class SearchDesk:
         items: what can be found.
         versions: the search versions by task.
         clock: seconds, as `Moment.arrived_s` is measured.
+        rules: what the shop wants of searches.
     """
 
     def __init__(
@@ -63,12 +66,13 @@ class SearchDesk:
         items: SearchItems,
         versions: TextVersions,
         clock: Callable[[], float] = time.perf_counter,
+        rules: RulesFile | None = None,
     ) -> None:
         self.cost = PairCost()
         self._budget_s = settings.search_budget_ms / 1e3
         self._region = settings.phone_region
         self._items = items
-        self._finder = Finder(items)
+        self._finder = Finder(items, rules)
         self._versions = versions
         self._clock = clock
 
@@ -103,7 +107,7 @@ class SearchDesk:
     def _one(self, request: SearchRequest, moment: Moment, until_s: float) -> Prediction:
         loaded = self._versions.loaded.get(request.task)
         version = loaded if isinstance(loaded, SearchVersion) else None
-        found = self._finder.find(request, version)
+        found = self._finder.find(request, version, _at_ms(request, moment))
         listed = _plain(found) if version is None else self._ranked(found, version, until_s)
         return self._prediction(request, moment, found, listed)
 
@@ -116,14 +120,15 @@ class SearchDesk:
             degraded = PARTIAL
         if CROSS in blend.columns:
             column = blend.columns.index(CROSS)
-            first = [place for place, _ in order(found.item_ids, table, blend, found.exact)]
+            pinned = found.rules.pinned
+            first = [at for at, _ in _order(found, table, version) if at not in pinned]
             read, failed = self._read(found, version, first, until_s)
             for place, logit in read.items():
                 table[place, column] = logit
                 found.sources[place].append(PAIR)
             table = least_for_unread(table, column, blend)
             degraded = MODEL_FAILED if failed else degraded
-        places = order(found.item_ids, table, blend, found.exact)
+        places = _order(found, table, version)
         return Listed(places, finite(table, blend), version.version, degraded)
 
     def _read(
@@ -158,7 +163,7 @@ class SearchDesk:
             visitor_id=request.visitor_id,
             task=request.task,
             surface=SURFACE,
-            served_at_ms=request.as_of_ms if request.as_of_ms is not None else moment.wall_ms,
+            served_at_ms=_at_ms(request, moment),
             policy=POLICY,
             arm="champion" if listed.version else "fallback",
             model_version=listed.version,
@@ -167,6 +172,7 @@ class SearchDesk:
             context=Context(
                 exclude_item_ids=request.exclude_item_ids,
                 filters=request.filters,
+                rules=found.rules.name,
                 corrected_query=scrubbed(found.words.corrected, region)[:MOST_QUERY],
             ),
             session_id=request.session_id,
@@ -177,26 +183,40 @@ class SearchDesk:
         )
 
 
+def _at_ms(request: SearchRequest, moment: Moment) -> int:
+    return request.as_of_ms if request.as_of_ms is not None else moment.wall_ms
+
+
+def _order(found: Found, table: Floats, version: SearchVersion) -> list[tuple[int, float]]:
+    return order(found.item_ids, table, version.blend, found.exact, found.rules.terms)
+
+
 def _plain(found: Found) -> Listed:
-    """The order of BM25 alone, exact ones first."""
+    """The order of BM25 alone, exact ones first; the odds of an item are one over its rank."""
     lead = float(found.bm25.max(initial=0.0)) + 1.0
     scores = [
         score + lead * (item_id in found.exact)
         for item_id, score in zip(found.item_ids, found.bm25.tolist(), strict=True)
     ]
     ranked = sorted(range(len(scores)), key=lambda at: (-scores[at], found.item_ids[at]))
+    odds = {at: found.rules.terms[at] - math.log(rank) for rank, at in enumerate(ranked, start=1)}
+    ranked.sort(key=lambda at: (found.item_ids[at] not in found.exact, -odds[at]))
     return Listed([(at, scores[at]) for at in ranked], None, "", NO_MODEL)
 
 
 def _slots(found: Found, listed: Listed, k: int) -> list[Slot]:
-    table = listed.features
+    """The list that is shown; of what is pinned nothing is to be learned."""
+    table, pinned, scores = listed.features, found.rules.pinned, dict(listed.places)
+    shown = found.rules.arranged(list(scores), k)[:k]
     return [
         Slot(
             item_id=found.item_ids[place],
             position=position,
-            score=score,
-            source="+".join(found.sources[place]),
-            features=[] if table is None else [round(one, 6) for one in table[place].tolist()],
+            score=scores[place],
+            source=PINNED_SOURCE if place in pinned else "+".join(found.sources[place]),
+            features=[]
+            if table is None or place in pinned
+            else [round(one, 6) for one in table[place].tolist()],
         )
-        for position, (place, score) in enumerate(listed.places[:k], start=1)
+        for position, place in enumerate(shown, start=1)
     ]

@@ -19,6 +19,7 @@ from serving.batching import Batcher
 from serving.desk import Desk
 from serving.guard import Guard
 from serving.metrics import Metrics
+from serving.rules_file import RulesFile
 from serving.search_items import SearchItems
 from serving.searching import SearchDesk
 from serving.text_versions import TextVersions
@@ -36,6 +37,7 @@ class Words:
         announce: takes each `model_log` entry.
         metrics: where the figures go.
         desk: has its searches and texts answered here.
+        rules: what the shop wants of searches.
     """
 
     def __init__(
@@ -45,12 +47,13 @@ class Words:
         announce: Callable[[ModelLog], None],
         metrics: Metrics,
         desk: Desk,
+        rules: RulesFile | None = None,
     ) -> None:
         self.items = SearchItems(settings, process, home_of(settings) / "serving" / VECTORS)
         self.versions = TextVersions(settings, process, announce)
         desk.also(
             {
-                SearchRequest: SearchDesk(settings, self.items, self.versions),
+                SearchRequest: SearchDesk(settings, self.items, self.versions, rules=rules),
                 ClassifyRequest: TextDesk(settings, self.versions),
             }
         )

@@ -15,8 +15,9 @@ from adapters.artefacts import ArtefactStore
 from adapters.onnx import load_version
 from core.features import FEATURE_NAMES, feature_schema_hash
 from core.ranking import RankerWeights
-from core.rule_book import KEPT_SURFACES, RuleBook
+from core.rule_book import RuleBook
 from core.rules import parse_rules
+from core.rules_in_force import KEPT_SURFACES
 from core.shop_state import ShopState
 from schemas.codec import encode
 from schemas.predictions import Filters, Prediction, RecommendRequest, SimilarRequest
@@ -368,4 +369,4 @@ def test_surfaces_that_callers_make_up_are_not_kept_without_end() -> None:
     state, book = _state(), _book("[[block]]\nitems = ['x01']")
     for number in range(10 * KEPT_SURFACES):
         assert "x01" not in _items(_one(state, NOTHING, _ask(surface=f"s{number}"), book))
-    assert len(book._compiled) <= KEPT_SURFACES
+    assert len(book._in_force) <= KEPT_SURFACES

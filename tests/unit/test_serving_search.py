@@ -10,48 +10,28 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from served_text_factory import COLOURS, THINGS, made_search
+from served_search_factory import (
+    ITEMS,
+    Clock,
+    ask,
+    desk_over,
+    embedded,
+    ids,
+    items_in,
+    loaded_search,
+)
 
 from adapters.artefacts import ArtefactStore
 from adapters.onnx_text import TextGraph
-from adapters.text_version import SearchVersion, load_text_version
+from adapters.text_version import SearchVersion
 from core.pair_budget import PairCost
-from core.settings import Settings
 from schemas.codec import Decoder, encode
 from schemas.errors import InvalidEvent
 from schemas.items import Item
 from schemas.predictions import Filters, Prediction, SearchRequest
 from serving.answer import Moment
 from serving.item_vectors import ItemVectors
-from serving.search_items import SearchItems
 from serving.searching import PARTIAL, SearchDesk
-from serving.text_versions import TextVersions
-
-ITEMS = [
-    *(
-        Item(
-            item_id=f"{colour}-{thing}", updated_at_ms=1, title=f"{colour.title()} {thing}",
-            description=f"A {thing} for your home", category=f"Home/{thing.title()}s",
-            price=float(price),
-        )
-        for price, (colour, thing) in enumerate((c, t) for c in COLOURS for t in THINGS)
-    ),
-    Item(item_id="gone", updated_at_ms=1, title="Red cup, gone", available=False),
-    Item(item_id="sold", updated_at_ms=1, title="Red cup, sold out", stock=0),
-    Item(item_id="hanging", updated_at_ms=1, title="White Hanging Heart T-Light Holders",
-         description="Lanterns &amp; <b>candles</b>"),
-    Item(item_id="zh", updated_at_ms=1, title="红色陶瓷杯子", language="zh"),
-]  # fmt: skip
-
-
-class Clock:
-    """A clock that moves when it is told to."""
-
-    def __init__(self) -> None:
-        self.now_s = 0.0
-
-    def __call__(self) -> float:
-        return self.now_s
 
 
 @dataclass
@@ -69,27 +49,7 @@ class Slow:
 
 @pytest.fixture(scope="module")
 def version(tmp_path_factory: pytest.TempPathFactory) -> SearchVersion:
-    store = ArtefactStore((tmp_path_factory.mktemp("artefacts")).as_uri())
-    made = made_search()
-    loaded = load_text_version(store, "search", made.put(store), made.key.public_key())
-    assert isinstance(loaded, SearchVersion)
-    return loaded
-
-
-def items_in(folder: Path, process: str = "serving-1") -> SearchItems:
-    items = SearchItems(Settings(), process, folder)
-    items.put(ITEMS)
-    items.index.commit()
-    return items
-
-
-def desk_over(
-    items: SearchItems, version: SearchVersion | None, clock: Clock | None = None, **fields: Any
-) -> SearchDesk:
-    versions = TextVersions(Settings(home="/nowhere"), "serving-1", lambda _: None)
-    if version is not None:
-        versions.loaded = {"search": version}
-    return SearchDesk(Settings(**fields), items, versions, clock or Clock())
+    return loaded_search(ArtefactStore((tmp_path_factory.mktemp("artefacts")).as_uri()))
 
 
 @pytest.fixture(scope="module")
@@ -100,20 +60,7 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> SearchDesk:
 @pytest.fixture(scope="module")
 def whole(version: SearchVersion, tmp_path_factory: pytest.TempPathFactory) -> SearchDesk:
     items = items_in(tmp_path_factory.mktemp("vectors"))
-    items.begin([version])
-    while items.vectors[version.version].embed():
-        pass
-    return desk_over(items, version)
-
-
-def ask(desk: SearchDesk, query: str, arrived_s: float = 0.0, **fields: Any) -> Prediction:
-    request = SearchRequest(request_id="r1", visitor_id="v", query=query, **fields)
-    (found,) = desk.answer([request], Moment(1_000, arrived_s, "serving-1"))
-    return found
-
-
-def ids(answer: Prediction) -> list[str]:
-    return [slot.item_id for slot in answer.slots]
+    return desk_over(embedded(items, version), version)
 
 
 def test_without_a_version_words_alone_answer_and_say_so(plain: SearchDesk) -> None:
