@@ -76,7 +76,7 @@ class Spool:
         self._segment_bytes = segment_bytes
         self._lock = threading.Lock()
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._held = held(folder)
             self.name = name_of(folder)
             self._note = DoneNote(folder)
@@ -117,7 +117,7 @@ class Spool:
             try:
                 self._write(data)
             except OSError as error:
-                raise Unavailable(f"spool {self._folder}: {error}") from error
+                raise Unavailable(f"the spool cannot be written: {error}") from error
             if self.end == self._done:
                 self._oldest_ms = at_ms
             self._segments[-1].count += len(payloads)

@@ -17,6 +17,8 @@ Row = tuple[bytes, bytes | None]
 _WRITE_BUFFER_BYTES = 8_000_000
 _CACHE_BYTES = 16_000_000
 _BLOCK_BYTES = 16_384
+PRIVATE = 0o700
+"""Who reads the folder reads what shoppers did."""
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +37,7 @@ class StateStore:
         self.path = path
         try:
             path.mkdir(parents=True, exist_ok=True)
+            path.chmod(PRIVATE)
             self._db = self._opened()
         except OSError as error:
             raise Unavailable(f"the state at {path}: {error}") from error
@@ -73,7 +76,7 @@ class StateStore:
         """Removes every row."""
         self._db.close()
         shutil.rmtree(self.path)
-        self.path.mkdir()
+        self.path.mkdir(PRIVATE)
         self._db = self._opened()
 
     def close(self) -> None:
@@ -88,7 +91,7 @@ class StateStore:
                 raise Unavailable(f"the state at {self.path}: {error}") from error
             log.warning("left the state at %s aside: %s", self.path, error)
         shutil.rmtree(self.path)
-        self.path.mkdir()
+        self.path.mkdir(PRIVATE)
         return Rdict(str(self.path), _options())
 
 

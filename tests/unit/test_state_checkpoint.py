@@ -1,5 +1,6 @@
 """A state on disk: kills between any two steps, other clusters, torn stores, outdated histories."""
 
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -207,3 +208,14 @@ def test_outdated_histories_leave_the_disk(tmp_path: Path) -> None:
         _save(kept, Place({}, None))
         assert sorted(state.visitors) == ["bob", "cy"]
         assert kept.outdated.find(state) == []
+
+
+def test_nobody_else_reads_what_is_kept_of_shoppers_also_after_it_is_begun_anew(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "one").mkdir(mode=0o755)
+    store = StateStore(tmp_path / "one")
+    assert stat.S_IMODE(store.path.stat().st_mode) == 0o700
+    store.clear()
+    assert stat.S_IMODE(store.path.stat().st_mode) == 0o700
+    store.close()
