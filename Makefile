@@ -20,7 +20,7 @@ demo: setup
 	$(BIN)/shoploop demo
 
 test: setup
-	$(BIN)/python -m pytest -n 2 --dist loadfile $(ROOMS) tests
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile $(ROOMS) tests
 
 check: setup
 	$(BIN)/ruff format --check .
