@@ -165,6 +165,8 @@ class Issuer:
             keys = self._fetch()
         except (Unavailable, BadSettings) as error:
             log.warning("the issuer's keys were not read, those of before stay: %s", error)
+        except Exception as error:  # whatever an issuer sends, it is asked again
+            log.error("the issuer's keys were not read, those of before stay", exc_info=error)
         else:
             with self._lock:
                 self._keys = keys

@@ -209,6 +209,21 @@ def test_a_new_kid_is_fetched_and_strange_ones_cause_no_storm(local: LocalIssuer
     quick.close()
 
 
+def test_what_nobody_thought_of_in_the_keys_is_outlived(local: LocalIssuer) -> None:
+    local.kids, calls, fetch = ["rsa"], 0, fetcher(local.url, "")
+
+    def odd() -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == 1:
+            raise RecursionError("deep")
+        return fetch()
+
+    made = Issuer(local.url, AUDIENCE, odd, asked_again_after_s=0.01)
+    assert checked(made, token(local)).subject == "client-7"
+    made.close()
+
+
 def test_keys_from_a_file_and_through_the_whole_check(local: LocalIssuer, tmp_path: Path) -> None:
     file = tmp_path / "jwks.json"
     file.write_text(json.dumps({"keys": [jwk("rsa")]}))
