@@ -103,6 +103,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     # search and texts
     served_tasks: str = ""
     search_budget_ms: int = 30
+    search_prepared_ms: int = 600_000
     log_texts: bool = False
     # rules and exploration of serving
     rules: str = ""

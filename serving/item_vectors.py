@@ -17,6 +17,7 @@ from adapters.vector_cache import VectorCache
 FIRST_ROWS = 256
 AT_ONCE = 64
 Floats = NDArray[np.float32]
+Bools = NDArray[np.bool_]
 
 
 class ItemVectors:
@@ -32,7 +33,7 @@ class ItemVectors:
         self._cache = cache
         self._lock = threading.Lock()
         self._matrix: Floats = np.zeros((FIRST_ROWS, version.width), np.float32)
-        self._done: NDArray[np.bool_] = np.zeros(FIRST_ROWS, np.bool_)
+        self._done: Bools = np.zeros(FIRST_ROWS, np.bool_)
         self._waiting: dict[int, str] = {}
         self._wanted = 0
         self.embedded = 0
@@ -41,6 +42,23 @@ class ItemVectors:
     def share(self) -> float:
         """Part of the items that have a vector, 1 when there are none."""
         return 1.0 - len(self._waiting) / self._wanted if self._wanted else 1.0
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of the matrix."""
+        return self._matrix.nbytes
+
+    @property
+    def done(self) -> Bools:
+        """Which rows have a vector, shape (rows,)."""
+        with self._lock:
+            return self._done[: self._wanted].copy()
+
+    def covers(self, other: ItemVectors) -> bool:
+        """Whether every row that has a vector there has one here."""
+        theirs, mine = other.done, self.done
+        both = min(len(theirs), len(mine))
+        return not (theirs[both:].any() or (theirs[:both] & ~mine[:both]).any())
 
     def want(self, row: int, title: str) -> None:
         """Asks for a row's vector under this title; at once where it is kept on disk."""

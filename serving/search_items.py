@@ -64,6 +64,16 @@ class SearchItems:
         vectors = self.vectors.get(version)
         return vectors.share if vectors is not None else 0.0
 
+    def covers(self, version: str, former: str) -> bool:
+        """Whether a version has a vector of every item of which the former one has one."""
+        new, old = self.vectors.get(version), self.vectors.get(former)
+        return new is not None and (old is None or new.covers(old))
+
+    @property
+    def vectors_bytes(self) -> int:
+        """Bytes of the vectors under all versions."""
+        return sum(each.size_bytes for each in self.vectors.values())
+
     def follow(self, stopping: threading.Event) -> None:
         """Reads `items` until stopped.
 
@@ -81,12 +91,13 @@ class SearchItems:
             follower.close()
 
     def embed(self, loaded: Callable[[], Iterable[TextVersion]], stopping: threading.Event) -> None:
-        """Makes vectors under the search versions in use until stopped."""
+        """Makes vectors under the search versions in use, or about to be, until stopped."""
         with contextlib.suppress(OSError, AttributeError):  # where threads have no priorities
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), LOW_PRIORITY)
         while not stopping.is_set():
             self.begin([one for one in loaded() if isinstance(one, SearchVersion)])
-            if not sum(each.embed() for each in self.vectors.values()):
+            # The newest first, so that it is not for ever behind by what the former just made.
+            if not sum(each.embed() for each in reversed(list(self.vectors.values()))):
                 stopping.wait(IDLE_S)
 
     def begin(self, versions: Sequence[SearchVersion]) -> None:

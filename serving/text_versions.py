@@ -2,12 +2,16 @@
 
 As `serving/versions.py` does for the task that shoppers see, less roles: a text task has a champion
 alone. It has a thread and a reader of its own, so that a heavy graph holds up nothing else.
+A new search version takes over once it has the vectors that the former one has, so that no search
+is the worse for a swap; the former one answers meanwhile.
 """
 
 import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TypeVar
 
 from adapters.artefacts import ArtefactStore
 from adapters.clock import wall_ms
@@ -26,7 +30,21 @@ POLL_S = 0.2
 RETRY_S = 0.5
 WARM_UPS = ("", "a red cup", "a red cup " * 20)
 
+_T = TypeVar("_T")
+Covers = Callable[[str, str], bool]
+"""Whether a version has the vectors that another one has; called with both names."""
+
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Preparing:
+    """A search version that is to take over, since when, and the pointer that wants it."""
+
+    version: SearchVersion
+    pointer: ModelPointer
+    live: bool
+    since_s: float
 
 
 class TextVersions:
@@ -36,12 +54,20 @@ class TextVersions:
         settings: which tasks are served, and where artefacts are.
         process: the name under which it answers on `model_log`.
         announce: takes each `model_log` entry.
+        covers: whether a new search version has the vectors of the former one.
+        clock: seconds.
     """
 
     def __init__(
-        self, settings: Settings, process: str, announce: Callable[[ModelLog], None]
+        self,
+        settings: Settings,
+        process: str,
+        announce: Callable[[ModelLog], None],
+        covers: Covers = lambda _, __: True,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.loaded: Mapping[str, TextVersion] = {}
+        self.preparing: Mapping[str, Preparing] = {}
         self.known: frozenset[str] = frozenset(settings.served_task_names)
         self.swaps = 0
         self.refusals = 0
@@ -50,14 +76,24 @@ class TextVersions:
         self._settings = settings
         self._process = process
         self._announce = announce
+        self._covers = covers
+        self._clock = clock
+        self._prepared_s = settings.search_prepared_ms / 1e3
         self._store = ArtefactStore(artefacts_url(settings))
         self._wanted: dict[str, tuple[ModelPointer, bool]] = {}
         self._decode = Decoder(ModelPointer)
 
     @property
     def size_bytes(self) -> int:
-        """Bytes of the graphs and tokenizers in use."""
-        return sum(version.size_bytes for version in self.loaded.values())
+        """Bytes of the graphs and tokenizers in use, and of those about to be."""
+        return sum(version.size_bytes for version in self.held)
+
+    @property
+    def held(self) -> list[TextVersion]:
+        """The versions in use, then those that are to take over."""
+        # Read first: one that takes over meanwhile is held twice rather than not at all.
+        coming = [one.version for one in self.preparing.values()]
+        return [*self.loaded.values(), *coming]
 
     def follow(self, stopping: threading.Event) -> None:
         """Obeys until stopped.
@@ -95,6 +131,7 @@ class TextVersions:
                 stopping.wait(RETRY_S)
                 continue
             del self._wanted[task]
+        self._take_over()
         self.settled = not self._wanted
 
     def _take(self, value: bytes | None, live: bool) -> None:
@@ -107,8 +144,12 @@ class TextVersions:
 
     def _carry_out(self, pointer: ModelPointer, live: bool) -> None:
         name, former = pointer.champion, self.loaded.get(pointer.task)
+        coming = self.preparing.get(pointer.task)
+        if coming is not None and coming.version.version == name:
+            return
+        self.preparing = _without(self.preparing, pointer.task)
         if name is None:
-            self.loaded = {t: v for t, v in self.loaded.items() if t != pointer.task}
+            self.loaded = _without(self.loaded, pointer.task)
             return
         if former is not None and former.version == name:
             return
@@ -119,6 +160,24 @@ class TextVersions:
             self.refusals += 1
             self._say("refused", pointer, reason=f"{error.reason}: {error}")
             return
+        if isinstance(version, SearchVersion) and isinstance(former, SearchVersion):
+            coming = Preparing(version, pointer, live, self._clock())
+            self.preparing = {**self.preparing, pointer.task: coming}
+        else:
+            self._swap(version, pointer, live)
+
+    def _take_over(self) -> None:
+        """Swaps to those that are prepared, or have been preparing for too long."""
+        for task, coming in self.preparing.items():
+            name, former = coming.version.version, self.loaded[task].version
+            if not self._covers(name, former):
+                if self._clock() - coming.since_s < self._prepared_s:
+                    continue
+                log.warning("version %s takes over without all vectors of %s", name, former)
+            self._swap(coming.version, coming.pointer, coming.live)
+            self.preparing = _without(self.preparing, task)
+
+    def _swap(self, version: TextVersion, pointer: ModelPointer, live: bool) -> None:
         self.loaded = {**self.loaded, pointer.task: version}
         self.swaps += 1
         took_ms = wall_ms() - pointer.announced_wall_ms if live else None
@@ -157,3 +216,7 @@ class TextVersions:
                 announce_to_swap_ms=took_ms,
             )
         )
+
+
+def _without(held: Mapping[str, _T], task: str) -> dict[str, _T]:
+    return {name: one for name, one in held.items() if name != task}

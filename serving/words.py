@@ -10,7 +10,7 @@ from functools import partial
 from threading import Event, Thread
 
 from adapters.home import home_of
-from adapters.text_version import TextVersion
+from adapters.text_version import SearchVersion, TextVersion
 from core.admission import limits_of
 from core.settings import Settings
 from schemas.models import ModelLog
@@ -50,7 +50,7 @@ class Words:
         rules: RulesFile | None = None,
     ) -> None:
         self.items = SearchItems(settings, process, home_of(settings) / "serving" / VECTORS)
-        self.versions = TextVersions(settings, process, announce)
+        self.versions = TextVersions(settings, process, announce, self.items.covers)
         desk.also(
             {
                 SearchRequest: SearchDesk(settings, self.items, self.versions, rules=rules),
@@ -67,8 +67,8 @@ class Words:
     def start(self, guard: Guard) -> None:
         """Answers, follows pointers and items, and makes vectors, until the guard stops it."""
 
-        def loaded() -> list[TextVersion]:
-            return list(self.versions.loaded.values())
+        def held() -> list[TextVersion]:
+            return self.versions.held
 
         self._threads = [
             *(
@@ -77,7 +77,7 @@ class Words:
             ),
             guard.start("text-versions", lambda: self.versions.follow(guard.stopping)),
             guard.start("search-items", lambda: self.items.follow(guard.stopping)),
-            guard.start("search-vectors", lambda: self.items.embed(loaded, guard.stopping)),
+            guard.start("search-vectors", lambda: self.items.embed(held, guard.stopping)),
         ]
 
     def close(self) -> list[Thread]:
@@ -90,6 +90,8 @@ class Words:
         figures: tuple[tuple[str, str, Callable[[], float]], ...] = (
             ("search_items", "Items that a search can find.", lambda: len(self.items.index)),
             ("search_vectors_ratio", "Part of the items that have a vector.", self._share),
+            ("search_prepared_ratio", "The same of a version about to take over.", self._prepared),
+            ("search_vectors_bytes", "Bytes of all vectors.", lambda: self.items.vectors_bytes),
             ("text_versions", "Text tasks with a version.", lambda: len(self.versions.loaded)),
             ("text_versions_bytes", "Bytes of their files.", lambda: self.versions.size_bytes),
             ("text_swaps", "Their swaps since the start.", lambda: self.versions.swaps),
@@ -99,4 +101,9 @@ class Words:
             metrics.gauge(name, told, figure)
 
     def _share(self) -> float:
-        return min((each.share for each in self.items.vectors.values()), default=1.0)
+        loaded = [one for one in self.versions.loaded.values() if isinstance(one, SearchVersion)]
+        return min((self.items.share(one.version) for one in loaded), default=1.0)
+
+    def _prepared(self) -> float:
+        coming = [one.version for one in self.versions.preparing.values()]
+        return min((self.items.share(one.version) for one in coming), default=1.0)
