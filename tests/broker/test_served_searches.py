@@ -32,7 +32,13 @@ def _search(number: int, kinds: list[str | None], **changes: Any) -> tuple[Any, 
         query="Red  Cup",
         served_at_ms=served_ms,
         slots=[
-            Slot(item_id=f"i{i}", position=i + 1, score=1.0, propensity=0.5 if i else 1.0)
+            Slot(
+                item_id=f"i{i}",
+                position=i + 1,
+                score=1.0,
+                propensity=0.5 if i else 1.0,
+                source="pin" if i == changes.get("pinned") else "bm25",
+            )
             for i in range(len(kinds))
         ],
     )
@@ -61,6 +67,7 @@ def test_passed_over_products_come_with_the_chosen_one_and_their_weight(
         _search(2, [None, None, None]),
         _search(3, ["select_item", None, None], surface="home"),
         _search(4, ["select_item", None, None], age="1h"),
+        _search(6, ["select_item", None, None], pinned=0),
         _search(5, ["select_item", None, None], arm="control"),
         _search(1, [None, "purchase", None]),
     ]

@@ -1,13 +1,14 @@
 """Reads what served searches teach: products that were chosen, and those that were passed over.
 
 The newest title of a product stands for it. What each slot teaches is decided in
-`core/search_skipped.py`.
+`core/search_skipped.py`; what a rule pinned teaches nothing.
 """
 
 from __future__ import annotations
 
 from adapters.clickhouse import ClickHouse
 from core.search_skipped import taught
+from schemas.predictions import PINNED_SOURCE
 from trainer.corpus.examples import Example
 
 DAY_MS = 86_400_000
@@ -16,10 +17,11 @@ MOST_ANSWERS = 50_000
 
 # Answers to who withdrew consent to training are left out, as everywhere.
 _SERVED = """
-SELECT prediction_id, query, served_at_ms, item_ids, propensities, kinds
+SELECT prediction_id, query, served_at_ms, item_ids, propensities, sources, kinds
 FROM (
     SELECT prediction_id, assumeNotNull(query) AS query, served_at_ms,
-           slots.item_id AS item_ids, slots.propensity AS propensities
+           slots.item_id AS item_ids, slots.propensity AS propensities,
+           slots.source AS sources
     FROM predictions
     WHERE surface = 'search' AND query != '' AND arm IN ('champion', 'canary', 'explore')
       AND served_at_ms <= {until:Int64} AND served_at_ms > {since:Int64}
@@ -63,8 +65,13 @@ def read_served(client: ClickHouse, until_ms: int) -> list[Example]:
     found = []
     for row in client.query_arrow(_SERVED, bounds).to_pylist():
         kinds = [kind or None for kind in row["kinds"]]
+        pinned = {
+            item
+            for item, source in zip(row["item_ids"], row["sources"], strict=True)
+            if source == PINNED_SOURCE
+        }
         for place, one in enumerate(taught(row["item_ids"], kinds, row["propensities"])):
-            if titles.get(one.item_id):
+            if titles.get(one.item_id) and one.item_id not in pinned:
                 found.append(
                     Example(
                         example_id=f"{row['prediction_id']}-{place}",
