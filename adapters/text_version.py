@@ -7,7 +7,7 @@ fails a check is refused with the reason.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -158,9 +158,10 @@ def _labelling(manifest: Manifest, files: dict[str, bytes]) -> LabellingVersion:
     if card.kind != manifest.kind or not labels or len(set(card.labels)) != len(card.labels):
         raise RejectedModel("malformed_file", f"{HEAD} is no card of kind {manifest.kind}")
     whole = _graph(files, TEXT_GRAPH)
-    _check_probe(whole, manifest)
+    _check_probe(whole, manifest.probe, manifest.version)
     graph = whole if served == TEXT_GRAPH else _graph(files, served)
     _check_shape(graph, manifest, labels, served)
+    _check_probes({served: graph}, manifest)
     return LabellingVersion(
         version=manifest.version,
         manifest=manifest,
@@ -176,10 +177,11 @@ def _search(manifest: Manifest, files: dict[str, bytes]) -> SearchVersion:
     blend = _decoded(files, BLEND, BlendWeights)
     _check_blend(blend, card)
     vectors, pairs = _graph(files, VECTOR_GRAPH), _graph(files, PAIR_GRAPH)
-    _check_probe(vectors, manifest)
+    _check_probe(vectors, manifest.probe, manifest.version)
     width = len(manifest.probe.outputs[0])
     _check_shape(vectors, manifest, width, VECTOR_GRAPH)
     _check_shape(pairs, manifest, 1, PAIR_GRAPH)
+    _check_probes({PAIR_GRAPH: pairs}, manifest)
     return SearchVersion(
         version=manifest.version,
         manifest=manifest,
@@ -275,15 +277,21 @@ def _graph(files: dict[str, bytes], name: str) -> TextGraph:
     return _answering(lambda: TextGraph(files[name]), name)
 
 
-def _check_probe(graph: TextGraph, manifest: Manifest) -> None:
-    name = manifest.version
-    difference = _answering(lambda: text_probe_difference(graph, manifest.probe), name)
-    if difference > manifest.probe.tolerance:
+def _check_probe(graph: TextGraph, probe: Probe, name: str) -> None:
+    difference = _answering(lambda: text_probe_difference(graph, probe), name)
+    if difference > probe.tolerance:
         raise RejectedModel(
             "wrong_answers",
-            f"{name} answers its probe {difference:.2g} off, "
-            f"at most {manifest.probe.tolerance:.2g}",
+            f"{name} answers its probe {difference:.2g} off, at most {probe.tolerance:.2g}",
         )
+
+
+def _check_probes(graphs: Mapping[str, TextGraph], manifest: Manifest) -> None:
+    """The graphs that the version has a probe of their own for; versions of old have none."""
+    for name, graph in graphs.items():
+        probe = manifest.probes.get(name)
+        if probe is not None:
+            _check_probe(graph, probe, f"{manifest.version}/{name}")
 
 
 def _check_shape(graph: TextGraph, manifest: Manifest, outputs: int, name: str) -> None:

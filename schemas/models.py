@@ -97,7 +97,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What `manifest.json` of a version says; its bytes are signed in `manifest.sig` beside it.
 
     `kind` is the kind of its task, `card` what is to be known of its data (spans, counts, reasons
-    to drop, leakage), `variants` the table of compressed forms.
+    to drop, leakage), `variants` the table of compressed forms. `probes` are those of further
+    graphs that are served, by file; a version made before there were any has none.
     """
 
     task: str
@@ -123,6 +124,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     kind: str = "recommend"
     card: dict[str, float | int | str] = {}
     variants: list[Variant] = []
+    probes: dict[str, Probe] = {}
 
 
 class Publish(

@@ -30,13 +30,21 @@ from trainer.corpus.examples import Corpus, Example, read_corpus
 from trainer.explain.report import EXPLAIN
 from trainer.provenance import code_revision, lock_hash
 from trainer.run_dir import RECORD, RunDir
-from trainer.search.published import VECTOR_GRAPH, probed_queries, served_files
+from trainer.search.published import (
+    PAIR_GRAPH,
+    VECTOR_GRAPH,
+    probed_pairs,
+    probed_queries,
+    served_files,
+)
 from trainer.task import Task
 from trainer.text_run import TUNE, TUNING, TextRun
 from trainer.tune.parameters import TUNED
 from trainer.version import Made
 
 PROBED = 8
+EXACT, ROUNDED = 1e-4, 0.05
+"""How far answers may be off elsewhere: int8 activations are rounded by what the CPU computed."""
 GRAPH, WHOLE = "text.onnx", "fp32"
 _FOLDED = "--"
 _TIMED = ("_ms", "_s", "seconds")
@@ -102,6 +110,7 @@ def text_version(made_by: TextRun, told: Told) -> Made:
         kind=task.kind,
         card=dict(sorted(read_flat_card(run.corpus).items())),
         variants=variants,
+        probes=_probes(run, corpus, searches, files, served),
     )
     return Made(identified(manifest), files, judged, {})
 
@@ -161,6 +170,26 @@ def _probed(run: RunDir, corpus: Corpus, searches: bool) -> list[list[int]]:
         return probed_queries(run.judged, corpus, PROBED)
     rows = (corpus.test or corpus.valid or corpus.train)[:PROBED]
     return [_tokens(run, one) for one in rows]
+
+
+def _probes(
+    run: RunDir, corpus: Corpus, searches: bool, files: Mapping[str, bytes], served: str
+) -> dict[str, Probe]:
+    """What is served beside, or in place of, the graph of the manifest's first probe."""
+    if searches:
+        name, tokens = PAIR_GRAPH, probed_pairs(run.judged, corpus, PROBED)
+        rounded = served != VECTOR_GRAPH and served != f"{WHOLE}.onnx"
+    else:
+        name, tokens, rounded = served, _probed(run, corpus, searches), True
+        if name == GRAPH or name not in files:
+            return {}
+    return {name: _tolerant(_probe(tokens, files[name]), ROUNDED if rounded else EXACT)}
+
+
+def _tolerant(probe: Probe, share: float) -> Probe:
+    """The probe with a tolerance that is a share of its largest answer, or of 1."""
+    largest = max((abs(one) for row in probe.outputs for one in row), default=0.0)
+    return msgspec.structs.replace(probe, tolerance=share * max(largest, 1.0))
 
 
 def _probe(tokens: list[list[int]], graph: bytes) -> Probe:

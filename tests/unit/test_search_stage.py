@@ -16,6 +16,7 @@ from adapters.home import artefacts_url
 from adapters.onnx import load_manifest
 from adapters.onnx_text import TextGraph
 from adapters.signing import load_or_create
+from adapters.text_version import text_probe_difference
 from console.train_here import chosen
 from core.settings import Settings
 from schemas.errors import BadSettings
@@ -262,6 +263,10 @@ def test_a_retrain_of_a_search_task_ends_in_a_signed_version_that_answers_its_pr
     said = TextGraph(store.get("shop", version, "vectors.onnx")).rows(manifest.probe.histories)
     expected = np.asarray(manifest.probe.outputs)
     assert np.abs(said - expected).max() <= manifest.probe.tolerance
+    (probe,) = manifest.probes.values()
+    pairs = TextGraph(store.get("shop", version, "pairs.onnx"))
+    assert list(manifest.probes) == ["pairs.onnx"]
+    assert text_probe_difference(pairs, probe) <= probe.tolerance < 0.05
 
     elsewhere, _, _ = shop(corpus, encoder_folder, tmp_path / "elsewhere")
     assert elsewhere.answer(asked("r1")).model_version == version

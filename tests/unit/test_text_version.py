@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import onnx
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from onnx import numpy_helper
 from served_text_factory import TextVersionMade, made_classifier, made_search
 
 from adapters.artefacts import ArtefactStore
 from adapters.home import artefacts_url
+from adapters.onnx_text import TextGraph
 from adapters.signing import load_or_create
 from adapters.text_version import (
     BLEND,
@@ -144,6 +147,39 @@ def test_wrong_answers_to_the_probe_are_refused(
     ):
         made.changes["probe"] = wrong
         assert reason(store, made, made.put(store)) == "wrong_answers"
+
+
+def served_probes(made: TextVersionMade) -> str:
+    """Has the version serve another graph than the first probe's; its name."""
+    if made.kind == "search":
+        return PAIR_GRAPH
+    made.files["int8.onnx"] = made.files[TEXT_GRAPH]
+    made.changes["parameters"] = {"graph": "int8.onnx"}
+    return "int8.onnx"
+
+
+def test_a_served_graph_that_answers_otherwise_than_its_own_probe_is_refused(
+    store: ArtefactStore, made: TextVersionMade
+) -> None:
+    name = served_probes(made)
+    load(store, made, made.put(store))  # as versions of old: without a probe of its own
+    graph = TextGraph(made.files[name])
+    outputs = [graph.rows([ids])[0].astype(float).tolist() for ids in made.tokens]
+    probe = Probe(histories=made.tokens, outputs=outputs, tolerance=1e-4)
+    made.changes["probes"] = {name: probe}
+    load(store, made, made.put(store))
+    made.files[name] = with_a_weight_changed(made.files[name])
+    assert reason(store, made, made.put(store)) == "wrong_answers"
+    del made.changes["probes"]
+    load(store, made, made.put(store))  # nothing else would have noticed
+
+
+def with_a_weight_changed(graph: bytes) -> bytes:
+    """The graph with its greatest matrix negated: of the same shape, with other answers."""
+    model = onnx.load_from_string(graph)
+    weights = max(model.graph.initializer, key=lambda one: len(one.raw_data))
+    weights.raw_data = (-numpy_helper.to_array(weights)).tobytes()
+    return bytes(model.SerializeToString())
 
 
 def test_a_graph_that_is_none_and_another_models_graph_are_wrong_answers(
