@@ -16,7 +16,6 @@ from adapters.signing import load_or_create
 from core.settings import Settings
 from schemas.items import Item
 from schemas.models import ModelLog, ModelPointer
-from serving.search_items import SearchItems
 from serving.searching import SearchDesk
 from serving.text_versions import TextVersions
 
@@ -153,4 +152,3 @@ def test_items_taken_in_while_vectors_are_made_are_covered_in_the_end(tmp_path: 
         stopping.set()
         embedding.join()
     assert [entry.model_version for entry in shop.said][1:] == [new]
-    assert isinstance(shop.items, SearchItems)
