@@ -69,7 +69,10 @@ class Explainer:
     def remember(self, prediction: Prediction) -> None:
         """Keeps an answer among the newest thousand, with the weights that it names."""
         weights = _weights_in(self._engine(), prediction)
-        self._newest[prediction.prediction_id] = _Answer(prediction, weights)
+        # A question may name hundreds of thousands of bytes of which nothing is explained.
+        context = Context(history=prediction.context.history)
+        small = msgspec.structs.replace(prediction, considered=[], context=context)
+        self._newest[prediction.prediction_id] = _Answer(small, weights)
         if len(self._newest) > NEWEST:
             self._newest.popitem(last=False)
 
