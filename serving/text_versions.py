@@ -147,11 +147,10 @@ class TextVersions:
         coming = self.preparing.get(pointer.task)
         if coming is not None and coming.version.version == name:
             return
-        self.preparing = _without(self.preparing, pointer.task)
         if name is None:
             self.loaded = _without(self.loaded, pointer.task)
-            return
-        if former is not None and former.version == name:
+        if name is None or (former is not None and former.version == name):
+            self.preparing = _without(self.preparing, pointer.task)
             return
         try:
             version = self._load(pointer, name)
@@ -164,6 +163,7 @@ class TextVersions:
             coming = Preparing(version, pointer, live, self._clock())
             self.preparing = {**self.preparing, pointer.task: coming}
         else:
+            self.preparing = _without(self.preparing, pointer.task)
             self._swap(version, pointer, live)
 
     def _take_over(self) -> None:

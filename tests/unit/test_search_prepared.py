@@ -118,6 +118,9 @@ def test_a_pointer_back_or_on_or_to_nothing_ends_the_preparation(shop: Shop) -> 
     shop.clock.now_s = 30.0
     shop.point(new)  # wanted again: its time goes on
     assert shop.versions.preparing["search"].since_s == 0.0
+    shop.point("search-unheard-of")  # refused: what was wanted before goes on
+    assert shop.said.pop().kind == "refused"
+    assert shop.versions.preparing["search"].version.version == new
     shop.point(newest)
     assert shop.versions.preparing["search"].version.version == newest
     shop.point(former)
