@@ -48,7 +48,7 @@ def test_killed_replica_goes_on_with_every_event_once(
     assert int(caught_up[1]) < LIVES * EVENTS
     with closing(StateStore(tmp_path / "serving" / "serving-1" / "state")) as store:
         kept = Checkpoints(store, settings)
-        assert kept.load(Reach(settings).cluster) is not None
+        assert kept.load(Reach(settings).source) is not None
         assert _facts(kept.state) == _facts(plain)
 
 
