@@ -7,7 +7,7 @@ fails a check is refused with the reason.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -17,13 +17,14 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from tokenizers import Tokenizer
 
 from adapters.artefacts import ArtefactStore
-from adapters.onnx import GRAPH_ERRORS, load_manifest
+from adapters.onnx import load_manifest
 from adapters.onnx_text import Floats, TextGraph
+from adapters.text_probe import answering, check_probe, check_probes, check_shape
 from core.model_version import sha256
 from core.search_blend import BlendWeights
 from core.search_columns import Bm25Form, known_columns
 from schemas.errors import RejectedModel
-from schemas.models import Manifest, Probe
+from schemas.models import Manifest
 
 TEXT_GRAPH, VECTOR_GRAPH, PAIR_GRAPH = "text.onnx", "vectors.onnx", "pairs.onnx"
 TOKENIZER, HEAD, SEARCH_CARD, BLEND = "tokenizer.json", "head.json", "search.json", "blend.json"
@@ -158,10 +159,10 @@ def _labelling(manifest: Manifest, files: dict[str, bytes]) -> LabellingVersion:
     if card.kind != manifest.kind or not labels or len(set(card.labels)) != len(card.labels):
         raise RejectedModel("malformed_file", f"{HEAD} is no card of kind {manifest.kind}")
     whole = _graph(files, TEXT_GRAPH)
-    _check_probe(whole, manifest.probe, manifest.version)
+    check_probe(whole, manifest.probe, manifest.version)
     graph = whole if served == TEXT_GRAPH else _graph(files, served)
-    _check_shape(graph, manifest, labels, served)
-    _check_probes({served: graph}, manifest)
+    check_shape(graph, manifest, labels, served)
+    check_probes({served: graph}, manifest)
     return LabellingVersion(
         version=manifest.version,
         manifest=manifest,
@@ -177,11 +178,11 @@ def _search(manifest: Manifest, files: dict[str, bytes]) -> SearchVersion:
     blend = _decoded(files, BLEND, BlendWeights)
     _check_blend(blend, card)
     vectors, pairs = _graph(files, VECTOR_GRAPH), _graph(files, PAIR_GRAPH)
-    _check_probe(vectors, manifest.probe, manifest.version)
+    check_probe(vectors, manifest.probe, manifest.version)
     width = len(manifest.probe.outputs[0])
-    _check_shape(vectors, manifest, width, VECTOR_GRAPH)
-    _check_shape(pairs, manifest, 1, PAIR_GRAPH)
-    _check_probes({PAIR_GRAPH: pairs}, manifest)
+    check_shape(vectors, manifest, width, VECTOR_GRAPH)
+    check_shape(pairs, manifest, 1, PAIR_GRAPH)
+    check_probes({PAIR_GRAPH: pairs}, manifest)
     return SearchVersion(
         version=manifest.version,
         manifest=manifest,
@@ -195,23 +196,6 @@ def _search(manifest: Manifest, files: dict[str, bytes]) -> SearchVersion:
         pair_reader=_reader(files, card.pair_length, manifest),
         size_bytes=sum(len(files[name]) for name in (VECTOR_GRAPH, PAIR_GRAPH, TOKENIZER)),
     )
-
-
-def text_probe_difference(graph: TextGraph, probe: Probe) -> float:
-    """The largest absolute difference to the expected answers; infinite when shapes differ.
-
-    Each text is read alone, as when the answers were taken.
-    """
-    if not probe.histories or len(probe.histories) != len(probe.outputs):
-        return float("inf")
-    worst = 0.0
-    for tokens, expected in zip(probe.histories, probe.outputs, strict=True):
-        answer = graph.rows([tokens])[0]
-        if len(answer) != len(expected):
-            return float("inf")
-        difference = float(np.abs(answer - np.asarray(expected, np.float32)).max(initial=0.0))
-        worst = max(worst, difference) if math.isfinite(difference) else float("inf")
-    return worst
 
 
 def _verified_files(store: ArtefactStore, manifest: Manifest) -> dict[str, bytes]:
@@ -274,36 +258,4 @@ def _check_blend(blend: BlendWeights, card: SearchCard) -> None:
 
 
 def _graph(files: dict[str, bytes], name: str) -> TextGraph:
-    return _answering(lambda: TextGraph(files[name]), name)
-
-
-def _check_probe(graph: TextGraph, probe: Probe, name: str) -> None:
-    difference = _answering(lambda: text_probe_difference(graph, probe), name)
-    if difference > probe.tolerance:
-        raise RejectedModel(
-            "wrong_answers",
-            f"{name} answers its probe {difference:.2g} off, at most {probe.tolerance:.2g}",
-        )
-
-
-def _check_probes(graphs: Mapping[str, TextGraph], manifest: Manifest) -> None:
-    """The graphs that the version has a probe of their own for; versions of old have none."""
-    for name, graph in graphs.items():
-        probe = manifest.probes.get(name)
-        if probe is not None:
-            _check_probe(graph, probe, f"{manifest.version}/{name}")
-
-
-def _check_shape(graph: TextGraph, manifest: Manifest, outputs: int, name: str) -> None:
-    answers = _answering(lambda: graph.rows(manifest.probe.histories), name)
-    if answers.shape != (len(manifest.probe.histories), outputs) or not np.isfinite(answers).all():
-        raise RejectedModel(
-            "wrong_answers", f"{manifest.version}/{name} gives {answers.shape}, not {outputs} each"
-        )
-
-
-def _answering(run: Callable[[], _T], name: str) -> _T:
-    try:
-        return run()
-    except GRAPH_ERRORS as error:
-        raise RejectedModel("wrong_answers", f"{name}: {error}") from error
+    return answering(lambda: TextGraph(files[name]), name)

@@ -16,7 +16,7 @@ from adapters.home import artefacts_url
 from adapters.onnx import load_manifest
 from adapters.onnx_text import TextGraph
 from adapters.signing import load_or_create
-from adapters.text_version import text_probe_difference
+from adapters.text_probe import text_probe_difference
 from console.train_here import chosen
 from core.settings import Settings
 from schemas.errors import BadSettings
