@@ -102,7 +102,7 @@ def unchanged_within(rules: Rules, now_ms: int) -> tuple[float, float]:
 
 
 class RulesNow:
-    """The rules in force by surface against one catalogue, compiled anew when one begins or ends.
+    r"""The rules in force by surface against one catalogue, compiled anew when one begins or ends.
 
     One owner, one thread.
 

@@ -2,6 +2,7 @@
 
 import shutil
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -132,21 +133,26 @@ def test_answers_during_swaps_of_versions_and_weights_hold_what_belongs_together
     names = [replica.make(seed) for seed in (1, 2)]
     replica.point(names[0])
     found: set[tuple[str, str, tuple[tuple[str, float], ...]]] = set()
+    seen: set[str] = set()
     stop, failed = threading.Event(), []
 
     def hammer() -> None:
         try:
             while not stop.is_set():
-                found.add(_answers(replica.versions.engine, "v1"))
+                given = _answers(replica.versions.engine, "v1")
+                found.add(given)
+                seen.add(given[0])
         except BaseException as error:  # noqa: BLE001 - raised again by the test
             failed.append(error)
 
     threads = [threading.Thread(target=hammer) for _ in range(2)]
     for thread in threads:
         thread.start()
-    for turn in range(40):
+    turn, deadline = 0, time.monotonic() + 60.0
+    while turn < 40 or (len(seen) < len(names) and time.monotonic() < deadline):
         replica.versions.weigh(_weights(turn % 3))
         replica.point(names[turn % 2])
+        turn += 1
     stop.set()
     for thread in threads:
         thread.join()
