@@ -106,10 +106,12 @@ class Bench:
         folder = self.ground.folder / "memory"
         return _part("memory", "memory", self._arguments.shoppers, folder)
 
-    def openapi(self) -> Any:
+    def openapi(self) -> dict[str, Any]:
         """Hostile requests by the OpenAPI document."""
         with serving(self.shop) as server:
-            return _part("schemathesis", "server_errors", server.url)
+            return {
+                "schemathesis_server_errors": _part("schemathesis", "server_errors", server.url)
+            }
 
     def soak(self) -> dict[str, Any]:
         """A long load, then one over kills."""
