@@ -5,10 +5,10 @@ nothing; a version that fails a check is refused with the reason.
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TypeVar
 
 import msgspec
 import numpy as np
@@ -28,6 +28,7 @@ from schemas.models import Manifest, Probe
 NORMALISED_WITHIN = 1e-3
 NEEDED_FILES = (GRAPH, VOCABULARY, RANKER)
 Floats = NDArray[np.float32]
+_T = TypeVar("_T")
 GRAPH_ERRORS = (
     runtime_errors.Fail,
     runtime_errors.InvalidArgument,
@@ -166,11 +167,11 @@ def load_version(
             f"{version} was trained on feature schema {manifest.feature_schema}, "
             f"this process computes {feature_schema}",
         )
-    files = _verified_files(store, manifest)
-    vocabulary = _decode(files, VOCABULARY, list[str])
+    files = verified_files(store, manifest, NEEDED_FILES)
+    vocabulary = decoded(files, VOCABULARY, list[str])
     if len(vocabulary) != manifest.vocabulary_size:
         raise RejectedModel("malformed_file", f"{version}: {VOCABULARY} has another size")
-    ranker = _decode(files, RANKER, dict[str, RankerFile])
+    ranker = decoded(files, RANKER, dict[str, RankerFile])
     graph = _probed_graph(files[GRAPH], manifest)
     words = SequenceVocabulary(vocabulary)
     return LoadedVersion(
@@ -224,12 +225,16 @@ def probe_difference(graph: SequenceGraph, probe: Probe) -> float:
     return worst
 
 
-def _verified_files(store: ArtefactStore, manifest: Manifest) -> dict[str, bytes]:
-    """The files that serving needs, once all that the manifest lists are as they were signed."""
-    listed = {entry.path for entry in manifest.files}
-    for name in NEEDED_FILES:
-        if name not in listed:
-            raise RejectedModel("missing_file", f"{manifest.version} does not list {name}")
+def verified_files(
+    store: ArtefactStore, manifest: Manifest, needed: Collection[str]
+) -> dict[str, bytes]:
+    """The files that serving needs, once all that the manifest lists are as they were signed.
+
+    Raises RejectedModel: missing_file or digest_mismatch.
+    """
+    missing = sorted(set(needed) - {entry.path for entry in manifest.files})
+    if missing:
+        raise RejectedModel("missing_file", f"{manifest.version} does not list {missing[0]}")
     files: dict[str, bytes] = {}
     for entry in manifest.files:
         data = store.get(manifest.task, manifest.version, entry.path)
@@ -237,12 +242,13 @@ def _verified_files(store: ArtefactStore, manifest: Manifest) -> dict[str, bytes
             raise RejectedModel(
                 "digest_mismatch", f"{manifest.version}/{entry.path} is not what was signed"
             )
-        if entry.path in NEEDED_FILES:
+        if entry.path in needed:
             files[entry.path] = data
     return files
 
 
-def _decode(files: dict[str, bytes], name: str, kind: Any) -> Any:
+def decoded(files: Mapping[str, bytes], name: str, kind: type[_T]) -> _T:
+    """A JSON file as this type; raises RejectedModel (malformed_file)."""
     try:
         return msgspec.json.decode(files[name], type=kind)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 import msgspec
 import numpy as np
@@ -17,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from tokenizers import Tokenizer
 
 from adapters.artefacts import ArtefactStore
-from adapters.onnx import load_manifest
+from adapters.onnx import decoded, load_manifest, verified_files
 from adapters.onnx_text import Floats, TextGraph
 from adapters.text_probe import answering, check_probe, check_probes, check_shape
 from core.model_version import sha256
@@ -31,7 +30,6 @@ TOKENIZER, HEAD, SEARCH_CARD, BLEND = "tokenizer.json", "head.json", "search.jso
 SEARCH = "search"
 LABELLING = ("classify", "regress")
 ROWS_AT_ONCE = 32
-_T = TypeVar("_T")
 
 
 class HeadCard(msgspec.Struct, frozen=True, kw_only=True):
@@ -146,7 +144,7 @@ def load_text_version(
             f"{version} is of kind {manifest.kind!r} with feature schema "
             f"{manifest.feature_schema!r}: expected a text task without one",
         )
-    files = _verified_files(store, manifest)
+    files = verified_files(store, manifest, _needed(manifest))
     if manifest.kind == SEARCH:
         return _search(manifest, files)
     return _labelling(manifest, files)
@@ -154,7 +152,7 @@ def load_text_version(
 
 def _labelling(manifest: Manifest, files: dict[str, bytes]) -> LabellingVersion:
     served = _served_graph(manifest, files)
-    card = _decoded(files, HEAD, HeadCard)
+    card = decoded(files, HEAD, HeadCard)
     labels = len(card.labels) if card.kind == "classify" else 1
     if card.kind != manifest.kind or not labels or len(set(card.labels)) != len(card.labels):
         raise RejectedModel("malformed_file", f"{HEAD} is no card of kind {manifest.kind}")
@@ -174,8 +172,8 @@ def _labelling(manifest: Manifest, files: dict[str, bytes]) -> LabellingVersion:
 
 
 def _search(manifest: Manifest, files: dict[str, bytes]) -> SearchVersion:
-    card = _decoded(files, SEARCH_CARD, SearchCard)
-    blend = _decoded(files, BLEND, BlendWeights)
+    card = decoded(files, SEARCH_CARD, SearchCard)
+    blend = decoded(files, BLEND, BlendWeights)
     _check_blend(blend, card)
     vectors, pairs = _graph(files, VECTOR_GRAPH), _graph(files, PAIR_GRAPH)
     check_probe(vectors, manifest.probe, manifest.version)
@@ -198,26 +196,11 @@ def _search(manifest: Manifest, files: dict[str, bytes]) -> SearchVersion:
     )
 
 
-def _verified_files(store: ArtefactStore, manifest: Manifest) -> dict[str, bytes]:
-    """The files that serving reads; every listed one is checked, also those that it does not."""
-    needed = (
-        {VECTOR_GRAPH, PAIR_GRAPH, TOKENIZER, SEARCH_CARD, BLEND}
-        if manifest.kind == SEARCH
-        else {TEXT_GRAPH, TOKENIZER, HEAD, str(manifest.parameters.get("graph", TEXT_GRAPH))}
-    )
-    missing = sorted(needed - {entry.path for entry in manifest.files})
-    if missing:
-        raise RejectedModel("missing_file", f"{manifest.version} does not list {missing[0]}")
-    files: dict[str, bytes] = {}
-    for entry in manifest.files:
-        data = store.get(manifest.task, manifest.version, entry.path)
-        if len(data) != entry.size_bytes or sha256(data) != entry.sha256:
-            raise RejectedModel(
-                "digest_mismatch", f"{manifest.version}/{entry.path} is not what was signed"
-            )
-        if entry.path in needed:
-            files[entry.path] = data
-    return files
+def _needed(manifest: Manifest) -> set[str]:
+    """The files that serving reads."""
+    if manifest.kind == SEARCH:
+        return {VECTOR_GRAPH, PAIR_GRAPH, TOKENIZER, SEARCH_CARD, BLEND}
+    return {TEXT_GRAPH, TOKENIZER, HEAD, str(manifest.parameters.get("graph", TEXT_GRAPH))}
 
 
 def _served_graph(manifest: Manifest, files: dict[str, bytes]) -> str:
@@ -225,13 +208,6 @@ def _served_graph(manifest: Manifest, files: dict[str, bytes]) -> str:
     if not name.endswith(".onnx") or name not in files:
         raise RejectedModel("malformed_manifest", f"{manifest.version} serves {name!r}: no graph")
     return name
-
-
-def _decoded(files: dict[str, bytes], name: str, kind: type[_T]) -> _T:
-    try:
-        return msgspec.json.decode(files[name], type=kind)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise RejectedModel("malformed_file", f"{name}: {error}") from error
 
 
 def _reader(files: dict[str, bytes], length: int, manifest: Manifest) -> Reader:
