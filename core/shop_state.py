@@ -69,6 +69,7 @@ class ShopState:
 
     def apply(self, visitor_id: str, kind: str, item_ids: Sequence[str], at_ms: int) -> None:
         """Takes in one interaction of a visitor with some items; repeats within it count once."""
+        self._changing()
         self.seen_ms = max(self.seen_ms, at_ms)
         weight = KIND_WEIGHT.get(kind, 0.0)
         if weight == 0.0 or not item_ids:
@@ -102,6 +103,7 @@ class ShopState:
         substitute_of: Sequence[str] = (),
     ) -> None:
         """Takes in what the shop says about an item; the newest call wins."""
+        self._changing()
         self.seen_ms = max(self.seen_ms, at_ms)
         row = self.catalogue.row(item_id)
         self.make_room()
@@ -132,6 +134,7 @@ class ShopState:
 
     def join(self, source: str, goal: str) -> None:
         """Puts what is kept under one id into what is kept under another."""
+        self._changing()
         history, kept = self._known(source), self._known(goal)
         self.visitors.pop(source, None)
         if history is None:
@@ -148,10 +151,14 @@ class ShopState:
 
     def drop(self, visitor_id: str) -> None:
         """Forgets the history that this id leads to; the shop's counts stay."""
+        self._changing()
         history = self.visitors.pop(self.owner(visitor_id), None)
         if history is not None:
             self._withdraw(history)
             self.recent.forget(self.owner(visitor_id))
+
+    def _changing(self) -> None:
+        """Called before each change; who remembers what was computed forgets it here."""
 
     def is_outdated(self, visitor: VisitorHistory) -> bool:
         """Whether a history was left untouched for too long to be known.

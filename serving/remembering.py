@@ -4,8 +4,6 @@ Several surfaces and policies ask for the same visitor between two events; the s
 items to the whole catalogue is the dearest part of each answer and the same for all of them.
 """
 
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -36,47 +34,8 @@ class RememberingState(ShopState):
         )
         self._scores: dict[tuple[bytes, bytes], NDArray[np.float32]] = {}
 
-    def apply(self, visitor_id: str, kind: str, item_ids: Sequence[str], at_ms: int) -> None:
-        """Takes in one interaction and forgets what was computed before it."""
+    def _changing(self) -> None:
         self._scores.clear()
-        super().apply(visitor_id, kind, item_ids, at_ms)
-
-    def put_item(
-        self,
-        item_id: str,
-        title: str,
-        price: float | None,
-        at_ms: int,
-        available: bool = True,
-        *,
-        category: str = "",
-        stock: int | None = None,
-        compatible_with: Sequence[str] = (),
-        substitute_of: Sequence[str] = (),
-    ) -> None:
-        """Takes in an item and forgets what was computed before it."""
-        self._scores.clear()
-        super().put_item(
-            item_id,
-            title,
-            price,
-            at_ms,
-            available,
-            category=category,
-            stock=stock,
-            compatible_with=compatible_with,
-            substitute_of=substitute_of,
-        )
-
-    def join(self, source: str, goal: str) -> None:
-        """Joins two histories and forgets what was computed before."""
-        self._scores.clear()
-        super().join(source, goal)
-
-    def drop(self, visitor_id: str) -> None:
-        """Drops a history and forgets what was computed before."""
-        self._scores.clear()
-        super().drop(visitor_id)
 
     def related_by_slot(self, rows: Rows, weights: NDArray[np.float32]) -> NDArray[np.float32]:
         """As `ShopState`; the caller must not write to it."""
