@@ -19,6 +19,8 @@ from confluent_kafka import (
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
+from adapters.kafka_errors import PASSING
+from adapters.kafka_errors import raise_if_lasting as raise_if_lasting
 from adapters.kafka_security import Refusals, client_options, listed_topics, refused_text
 from core.settings import Settings
 from schemas import topics
@@ -183,7 +185,7 @@ def _ends(client: Consumer, name: str, number: int) -> tuple[int, int]:
             return int(low), int(high)
         except KafkaException as error:
             # A topic made a moment ago may have no leader yet.
-            if error.args[0].code() not in _PASSING or time.monotonic() > deadline:
+            if error.args[0].code() not in PASSING or time.monotonic() > deadline:
                 raise Unavailable(f"offsets of {name}[{number}]: {error}") from error
         time.sleep(0.05)
 
@@ -292,32 +294,3 @@ class Follower:
             return False
         raise_if_lasting(error)
         return False
-
-
-def raise_if_lasting(error: KafkaError) -> None:
-    """Returns for errors that librdkafka retries by itself.
-
-    Raises:
-        Unavailable: the error does not pass by itself.
-    """
-    if error.retriable() or error.code() in _PASSING:
-        return
-    raise Unavailable(f"Kafka: {error.str()}")
-
-
-_PASSING = frozenset(
-    {
-        KafkaError._TRANSPORT,
-        KafkaError._ALL_BROKERS_DOWN,
-        KafkaError._TIMED_OUT,
-        KafkaError._RESOLVE,
-        KafkaError._WAIT_COORD,
-        KafkaError.LEADER_NOT_AVAILABLE,
-        KafkaError.NOT_LEADER_FOR_PARTITION,
-        KafkaError.UNKNOWN_TOPIC_OR_PART,
-        KafkaError.REBALANCE_IN_PROGRESS,
-        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
-        KafkaError.COORDINATOR_NOT_AVAILABLE,
-        KafkaError.NOT_COORDINATOR,
-    }
-)

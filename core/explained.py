@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from core.explain import contributions
 from core.features import POSITION
 from core.ranking import RankerWeights
-from schemas.http import EventGain, ExplainedItem, Explanation
+from schemas.http_explained import EventGain, ExplainedItem, Explanation
 from schemas.predictions import Prediction, Slot
 
 NO_WEIGHTS = "the ranker weights are not known any more"

@@ -16,7 +16,7 @@ from core.offline_tasks import OfflineTasks
 from core.online_learning import OnlineLearning
 from core.pairs import Half, Requests
 from core.promotion import Decider
-from core.retrain_policy import RetrainPolicy, Situation
+from core.retrain_policy import RetrainPolicy
 from core.running_figures import RunningFigures
 from core.seen import Seen
 from core.settings import Settings
@@ -25,8 +25,8 @@ from core.stage_outputs import outputs
 from core.stage_records import Closed, id_of, is_due, split, time_of
 from core.stage_records import Record as Record
 from core.stage_saved import SavedStage
+from core.stage_standing import situation, standing
 from core.watch import Watch
-from core.watch_models import Standing
 from schemas.metrics import Metric
 from schemas.models import ModelLog, Order, Publish, Retrain, Weights
 from schemas.outcomes import BasketSeen, JoinCounts, JudgedList, Running, TrafficSeen
@@ -80,17 +80,23 @@ class TaskStage:
         sequence = self._decider.pointer.sequence
         said: list[msgspec.Struct] = list(self._work_through(now_ms))
         said += [*self._commanded(now_ms, wall_ms), *self._decided(now_ms)]
-        said.extend(self._policy.close(self._situation(), self._drift))
+        said.extend(
+            self._policy.close(
+                situation(self.watermark_ms, self._decider, self._drift), self._drift
+            )
+        )
         said.extend(self._learning.close(now_ms))
         said.extend(self._metrics.close(now_ms, wall_ms, self._drift.items_known))
         pointer = self._decider.pointer
         if pointer.sequence != sequence:
             said.append(msgspec.structs.replace(pointer, announced_wall_ms=wall_ms))
-        said.extend(self._watch.close(said, self._standing()))
+        said.extend(self._watch.close(said, standing(now_ms, self._policy, self._drift)))
         said.extend(self._offline.close(wall_ms))
         self._seen.forget(now_ms)
         self._requests.forget(now_ms)
-        return self._outputs(said)
+        in_flight = sorted(self._policy.state.in_flight)
+        weights = self._learning.live_versions()
+        return outputs(self.settings.task, said, pointer, weights, in_flight)
 
     def said_now(self, wall_ms: int) -> list[Metric]:
         """Provisional rows at the age `now` that are due by the wall clock; live time alone."""
@@ -247,7 +253,9 @@ class TaskStage:
 
     def _ordered(self, order: Order, now_ms: int) -> list[ModelLog] | list[Retrain]:
         if order.action == "retrain":
-            return self._policy.ordered(order, self._situation())
+            return self._policy.ordered(
+                order, situation(self.watermark_ms, self._decider, self._drift)
+            )
         if order.action in ("freeze", "unfreeze"):
             self._learning.state.frozen = order.action == "freeze"
         return self._told(self._decider.order(order, now_ms))
@@ -284,32 +292,3 @@ class TaskStage:
         if control is None or self._learning.state.control_frozen:
             return []
         return self._learning.freeze_control(control, now_ms)
-
-    def _situation(self) -> Situation:
-        pointer = self._decider.pointer
-        return Situation(
-            now_ms=self.watermark_ms,
-            champion=pointer.champion,
-            challenger=pointer.challenger,
-            pinned=pointer.pinned,
-            veto=self._drift.no_basket(),
-            refused=self._decider.state.refused,
-        )
-
-    def _standing(self) -> Standing:
-        causes = self._policy.state.causes.values()
-        return Standing(
-            now_ms=self.watermark_ms,
-            in_flight=sorted(self._policy.state.in_flight),
-            alarms=[each.evidence for each in causes if each.confirmed and each.evidence],
-            veto=self._drift.no_basket(),
-        )
-
-    def _outputs(self, said: list[msgspec.Struct]) -> StageOutputs:
-        return outputs(
-            self.settings.task,
-            said,
-            self._decider.pointer,
-            self._learning.live_versions(),
-            sorted(self._policy.state.in_flight),
-        )

@@ -19,7 +19,7 @@ from adapters.onnx import GRAPH_ERRORS, LoadedVersion
 from core.explained import explanation
 from core.ranking import RankerWeights
 from schemas.errors import BadSettings, InvalidEvent, Unavailable
-from schemas.http import EventGain, Explanation
+from schemas.http_explained import EventGain, Explanation
 from schemas.predictions import Context, Prediction, Slot
 from serving.engine import Engine
 
