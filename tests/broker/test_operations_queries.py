@@ -7,13 +7,15 @@ from collections.abc import Iterator
 import pytest
 from msgspec.structs import replace
 from record_samples import ALARM, GATE, METRIC, RETRAIN, WEIGHTS
-from tables_factory import DAY_MS, MINUTE_MS, START_MS, Tables, answer, judged, label
+from tables_factory import DAY_MS, MINUTE_MS, START_MS, Tables, answer, bought, judged, label
 
 from adapters.clickhouse import connected
 from adapters.tables_migrate import migrate
 from schemas import topics
 from schemas.audit import AdminAction
+from schemas.items import Item
 from schemas.models import ModelLog
+from schemas.predictions import Context, Filters
 from schemas.resent import Resent
 from streams.sink_refused import DeadLetter
 
@@ -137,3 +139,61 @@ def test_an_action_that_came_twice_is_told_once(tables: Tables) -> None:
     first, second = tables.ask("audit_history")
     assert (first["who"], first["ended"], second["ended"]) == ("me", "done", "unknown")
     assert len(tables.ask("audit_history", who="you", from_ms=START_MS)) == 1
+
+
+def test_searches_that_found_nothing_name_no_text_of_few_visitors(tables: Tables) -> None:
+    def asked(number: int, text: str, listed: list[str], **changes: object) -> object:
+        changes = {"surface": "search", "query": text, "latency_ms": float(number), **changes}
+        return answer(f"q{number}", f"v{number}", START_MS, listed, **changes)
+
+    narrow = Context(filters=Filters(price_to=3.0), corrected_query="cake stand")
+    tables.put(
+        topics.PREDICTIONS,
+        asked(1, "Unicorn", []),
+        asked(2, "unicorn ", [], degraded="no_model"),
+        asked(3, "unicorn", ["1"]),
+        asked(4, "cake stnad", [], context=narrow),
+        asked(5, "mug 30 cl", []),
+        answer("r6", "v6", START_MS, []),
+    )
+    named, rest = tables.ask("searches_without_result", at_least=2)
+    assert (named["query"], named["searches"], named["without_result"]) == ("unicorn", 3, 2)
+    assert (named["share"], named["visitors"], named["while_degraded"]) == (0.6667, 2, 1)
+    assert (rest["query"], rest["texts"], rest["visitors"]) == (None, 2, 2)
+    assert (rest["with_filters"], rest["corrected"]) == (1, 1)
+    days = tables.ask("searches_daily")
+    assert [(day["kind"], day["searches"], day["without_result"]) for day in days] == [
+        ("one word", 3, 2),
+        ("two words", 1, 1),
+        ("with digits", 1, 1),
+    ]
+    assert [day["p50"] for day in days] == [2.0, 4.0, 5.0]
+
+
+def test_latency_is_told_by_surface(tables: Tables) -> None:
+    answers = [answer(f"r{n}", "a", START_MS, ["1"], latency_ms=float(n)) for n in range(4)]
+    slow = answer("s", "a", START_MS, ["1"], surface="search", latency_ms=90.0)
+    tables.put(topics.PREDICTIONS, *answers, slow, replace(slow, policy="control", arm="control"))
+    home, search = tables.ask("latency_daily", budget_ms=2.5)
+    assert (home["answers"], home["p50"], home["over_budget"]) == (4, 2.0, 1)
+    assert (search["surface"], search["p99"], search["over_share"]) == ("search", 90.0, 1.0)
+
+
+def test_exposure_is_told_by_category_of_the_newest_catalogue(tables: Tables) -> None:
+    tables.put(
+        topics.ITEMS,
+        Item(item_id="1", updated_at_ms=1, category="Old"),
+        Item(item_id="1", updated_at_ms=2, category="Home/Kitchen"),
+        Item(item_id="2", updated_at_ms=1, category="Home/Light"),
+        Item(item_id="3", updated_at_ms=1, category="Garden"),
+    )
+    tables.put(topics.PREDICTIONS, answer("r1", "a", START_MS, ["1", "2", "1", "9"]))
+    tables.put(topics.EVENTS_VALID, bought("a", None, START_MS, "2", "3"))
+    rows = {row["category"]: row for row in tables.ask("exposure_by_category")}
+    home, garden = rows["Home"], rows["Garden"]
+    assert (home["items"], home["items_shown"], home["slots_shown"]) == (2, 2, 3)
+    assert (home["share_of_slots"], home["share_of_sales"]) == (0.75, 0.5)
+    assert (garden["slots_shown"], garden["share_of_sales"]) == (0, 0.5)
+    assert rows[""]["slots_shown"] == 1
+    deeper = {row["category"] for row in tables.ask("exposure_by_category", depth=2)}
+    assert deeper == {"Home/Kitchen", "Home/Light", "Garden", ""}
