@@ -55,17 +55,18 @@ def check(event: ShopEvent, now_ms: int | None, limits: Limits) -> None:
     if event.visitor_id in PLACEHOLDERS:
         raise InvalidEvent("placeholder_visitor_id", f"visitor_id is {event.visitor_id!r}")
     if now_ms is not None:
-        _in_time(event.event_time_ms, now_ms, limits)
+        in_time(event.event_time_ms, now_ms, limits)
 
 
-def _in_time(at_ms: int, now_ms: int, limits: Limits) -> None:
+def in_time(at_ms: int, now_ms: int, limits: Limits) -> None:
+    """Returns when an event time is neither too far ahead nor behind; raises as `check`."""
     if at_ms > now_ms + limits.ahead_ms:
         raise InvalidEvent(
-            "future", f"event_time_ms is {at_ms - now_ms} ms ahead, at most {limits.ahead_ms}"
+            "future", f"event time is {at_ms - now_ms} ms ahead, at most {limits.ahead_ms}"
         )
     if limits.behind_ms and at_ms < now_ms - limits.behind_ms:
         raise InvalidEvent(
-            "late", f"event_time_ms is {now_ms - at_ms} ms behind, at most {limits.behind_ms}"
+            "late", f"event time is {now_ms - at_ms} ms behind, at most {limits.behind_ms}"
         )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from core.coarsening import browser_of, network_of
-from core.event_rules import check, limits_of
+from core.event_rules import Limits, check, in_time, limits_of
 from core.identities import linked
 from core.pseudonyms import Pepper
 from core.scrub import is_suspect, scrubbed
@@ -18,6 +18,7 @@ from core.settings import Settings
 from schemas.codec import encode
 from schemas.events import Formerly, Searched, ShopEvent
 from schemas.identities import Identity
+from schemas.predictions import Prediction
 
 Said = Callable[[str], Identity | None]
 Admitted = tuple[ShopEvent, bytes, Identity | None]
@@ -39,6 +40,15 @@ class Intake:
     def check(self, event: ShopEvent, now_ms: int | None) -> None:
         """Returns when the event may pass; see `core.event_rules.check`."""
         check(event, now_ms, self._limits)
+
+    def check_answer(self, answer: Prediction, now_ms: int | None) -> None:
+        """Returns when an answer may pass.
+
+        Raises:
+            InvalidEvent: future; it would move event time on, and end every open window.
+        """
+        if now_ms is not None:
+            in_time(answer.served_at_ms, now_ms, Limits(self._limits.ahead_ms))
 
     def admit(self, event: ShopEvent, value: bytes, said: Said) -> Admitted:
         """The event as it may be stored, its bytes, and what links its ids if that is new.

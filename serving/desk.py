@@ -88,6 +88,9 @@ class Desk:
     def checked(self, request: RequestRecord) -> RequestRecord:
         """The request itself; raises InvalidEvent for one that is not served here."""
         self._share.check(request.visitor_id)
+        if request.as_of_ms is not None and not self._live.merge.in_replay:
+            # An answer's time moves the loop's clock: one of next year would end every window.
+            raise InvalidEvent("as_of_ms", "as_of_ms is accepted in replay only")
         self.traces.keep(request.request_id)
         words = self._words.get(type(request))
         if words is not None:

@@ -79,8 +79,6 @@ class Front:
             raise InvalidEvent("unknown_task", f"task {request.task!r} is not served here")
         caller.check(surface=_surface_of(request), task=request.task)
         self.desk.checked(request)
-        if request.as_of_ms is not None and not self.live.merge.in_replay:
-            raise InvalidEvent("as_of_ms", "as_of_ms is accepted in replay only")
         if not self.live.ready:
             raise Unavailable("the state is not read yet")
         return ask

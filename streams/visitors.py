@@ -28,7 +28,6 @@ from streams.visitor_partition import VisitorPartition
 
 PARTITION_HEADER = "shoploop_partition"
 HEARTBEAT_MS = 1_500
-_SOURCE = "shoploop/streams"
 Headers = Sequence[tuple[str, bytes | None]]
 _WITHOUT_FACTS = (ItemListViewed, Searched)
 
@@ -54,13 +53,12 @@ class VisitorStage:
         }
         self._event_of = Decoder(topics.EVENTS.record)
         self._prediction_of = Decoder(topics.PREDICTIONS.record)
-        self._cloud = CloudHeaders(_SOURCE)
+        self._cloud = CloudHeaders("shoploop/streams")
         self._parts: dict[int, VisitorPartition] = {}
         self._counts: Counter[str] = Counter()
         self._read: Counter[str] = Counter()
         self._changes = Changes()
-        self._judged = JudgedBatches()
-        self._unplaced = Unplaced(settings.task)
+        self._judged, self._unplaced = JudgedBatches(), Unplaced(settings.task)
         self._said_ms: int | None = None
         self._said_wall_ms, self._wall_ms, self._live = 0, 0, False
 
@@ -130,14 +128,13 @@ class VisitorStage:
             if type(event) is EventWatermark:
                 self._mark(part, topics.EVENTS, event, value)
                 return
-            clock = part.clock
-            now_ms = self._wall_ms if self._live and not clock.by_barriers else None
+            now_ms = self._now_ms(part)
             self._intake.check(event, now_ms)
         except InvalidEvent as error:
             self._refuse(topics.EVENTS, record, intake.typed(error))
             return
         at_ms = event.event_time_ms
-        clock.saw(EVENTS, at_ms, self._wall_ms)
+        part.clock.saw(EVENTS, at_ms, self._wall_ms)
         if not part.is_new(event, value):
             self._counts["duplicates_total"] += 1
             return
@@ -163,16 +160,21 @@ class VisitorStage:
         value = record.value()
         try:
             answer = self._prediction_of(value)
+            if type(answer) is Watermark:
+                self._mark(part, topics.PREDICTIONS, answer, value)
+                return
+            now_ms = self._now_ms(part)
+            self._intake.check_answer(answer, now_ms)
         except InvalidEvent as error:
             self._refuse(topics.PREDICTIONS, record, intake.typed(error))
             return
-        if type(answer) is Watermark:
-            self._mark(part, topics.PREDICTIONS, answer, value)
-            return
         part.clock.saw(PREDICTIONS, answer.served_at_ms, self._wall_ms)
-        if self._live and not part.clock.by_barriers:
-            part.running.served(answer, self._wall_ms)
+        if now_ms is not None:
+            part.running.served(answer, now_ms)
         part.hold(PREDICTIONS, answer.served_at_ms, answer.prediction_id, answer)
+
+    def _now_ms(self, part: VisitorPartition) -> int | None:
+        return self._wall_ms if self._live and not part.clock.by_barriers else None
 
     def _mark(
         self,
@@ -192,10 +194,9 @@ class VisitorStage:
 
     def _pass_time(self, part: VisitorPartition) -> None:
         """Live time goes on; in barrier time even late inputs wait for the next barrier."""
-        if part.clock.by_barriers or not self._live:
-            return
-        lateness_ms, idle_ms = self._settings.lateness_ms, self._settings.idle_ms
-        part.advance(part.clock.live(self._wall_ms, lateness_ms, idle_ms, NEAR_MS))
+        now_ms, own = self._now_ms(part), self._settings
+        if now_ms is not None:
+            part.advance(part.clock.live(now_ms, own.lateness_ms, own.idle_ms, NEAR_MS))
 
     def _say(self, part: VisitorPartition, record: Input | None, output: join.Output) -> None:
         if isinstance(record, PurchaseMade):

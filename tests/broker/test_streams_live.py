@@ -19,6 +19,7 @@ READ = (
     topics.PROGRESS,
     topics.METRICS,
     topics.refused(topics.EVENTS),
+    topics.refused(topics.PREDICTIONS),
 )
 WINDOW_MS = 2_000
 PURCHASES = 30
@@ -57,6 +58,9 @@ def test_a_quiet_shop_still_gets_its_outcomes_on_any_surface(settings: Settings)
         shop.send(topics.EVENTS, "v", encode(purchase("e1", "v", now_ms() + 50, "p1-loop")))
         ahead = purchase("e2", "v", now_ms() + HOUR_MS, None)
         shop.send(topics.EVENTS, "v", encode(ahead))
+        # An answer of next year, from a clock that is wrong, would end every open window.
+        stray = answer("p4-loop", "v", now_ms() + 8_760 * HOUR_MS)
+        shop.send(topics.PREDICTIONS, "v", encode(stray))
         shop.read_until(lambda: len(finals(shop)) == 3)
         assert worker.stop() == 0
     shop.close()
@@ -64,7 +68,9 @@ def test_a_quiet_shop_still_gets_its_outcomes_on_any_surface(settings: Settings)
     by_surface = {each.prediction_id: each.surface for each in shop.outcomes()}
     assert by_surface == {"p1-loop": "home", "p2-loop": "buy_again", "p3-loop": "buy_again"}
     (refused,) = shop.messages["events.dlq"]
-    assert dict(refused.headers() or [])[REASON_HEADER] == b"future"
+    (stray_one,) = shop.messages["predictions.dlq"]
+    for each in (refused, stray_one):
+        assert dict(each.headers() or [])[REASON_HEADER] == b"future"
 
 
 def test_a_purchase_stands_in_a_figure_at_once(settings: Settings) -> None:

@@ -101,3 +101,12 @@ def test_desk_refuses_what_nobody_here_answers() -> None:
     with pytest.raises(InvalidEvent) as refused:
         desk.checked(request)
     assert refused.value.reason == "unknown_task"
+
+
+def test_a_question_of_another_time_is_refused_in_live_time_whoever_brings_it() -> None:
+    desk, live = _desk(Engine())
+    asked = RecommendRequest(request_id="r", visitor_id="v", as_of_ms=4_000_000_000_000)
+    with pytest.raises(InvalidEvent, match="in replay only"):
+        desk.checked(asked)
+    live.in_replay = True
+    assert desk.checked(asked) is asked
