@@ -83,7 +83,8 @@ class Ground:
 
     Made once per request by `ground_of`; it holds until the state changes. `allowed` has the
     shape (len(catalogue),). Where filters or rules restrict the list, an item that the shop never
-    told of does not pass.
+    told of does not pass. Where `is_stale`, what the visitor took last may be missing: what goes
+    with their items still does, but nothing is listed, or described, as their own.
     """
 
     state: ShopState
@@ -91,6 +92,12 @@ class Ground:
     visitor: VisitorHistory
     allowed: NDArray[np.bool_]
     is_restricted: bool = False
+    is_stale: bool = False
+
+    @property
+    def described(self) -> VisitorHistory:
+        """The history that features describe; an empty one while the visitor's own is stale."""
+        return VisitorHistory() if self.is_stale else self.visitor
 
     @cached_property
     def own(self) -> Rows:
@@ -140,16 +147,25 @@ class Ground:
         return features.Near(related, in_session, baskets)
 
 
-def ground_of(state: ShopState, ask: Ask, permitted: NDArray[np.bool_] | None = None) -> Ground:
+def ground_of(
+    state: ShopState,
+    ask: Ask,
+    permitted: NDArray[np.bool_] | None = None,
+    *,
+    is_stale: bool = False,
+) -> Ground:
     """What every policy that answers this request starts from.
 
-    `permitted`, shape (len(catalogue),), is what others than the request let pass.
+    `permitted`, shape (len(catalogue),), is what others than the request let pass. Where the state
+    `is_stale`, so is the history it has; on `buy_again` what was bought once stays bought.
     """
     visitor = visitor_of(state, ask)
     allowed = allowed_rows(state, ask, visitor)
     if permitted is not None:
         allowed &= permitted
-    return Ground(state, ask, visitor, allowed, permitted is not None or ask.filters is not None)
+    is_restricted = permitted is not None or ask.filters is not None
+    is_stale = is_stale and ask.history is None and ask.surface != BUY_AGAIN
+    return Ground(state, ask, visitor, allowed, is_restricted, is_stale)
 
 
 def gather(state: ShopState, ask: Ask, sequence: SequenceScores | None) -> Candidates:
@@ -175,7 +191,9 @@ def gather_each(
     for bit, found in others:
         bits[np.searchsorted(rows, found)] |= bit
     item_ids = list(map(state.catalogue.item_ids.__getitem__, rows.tolist()))
-    shared = features.shared(state, ground.visitor, ground.ask.now_ms, rows, ground.nearness(rows))
+    shared = features.shared(
+        state, ground.described, ground.ask.now_ms, rows, ground.nearness(rows)
+    )
     gathered = []
     for sequence, likely in zip(sequences, heard, strict=True):
         sources = bits.copy()
@@ -245,7 +263,8 @@ def _by_source(ground: Ground, brought: Mapping[int, Rows]) -> list[tuple[int, R
     if ground.ask.item_id or _is_new(ground):
         found.append((TEXT, _alike(ground)))
     if not ground.ask.item_id:
-        found.append((OWN, ground.own[: TAKEN[OWN]]))
+        if not ground.is_stale:
+            found.append((OWN, ground.own[: TAKEN[OWN]]))
         found.append((POPULARITY, ground.popular[: TAKEN[POPULARITY]]))
     return found + [(bit, rows[ground.allowed[rows]]) for bit, rows in brought.items()]
 

@@ -16,6 +16,7 @@ from schemas.predictions import Prediction, Slot
 
 NO_WEIGHTS = "the ranker weights are not known any more"
 NOT_RANKED = "no ranker had a say in this answer"
+NOT_LOGGED = "no model had a say in this answer: its features were not logged"
 
 
 def explanation(
@@ -35,6 +36,8 @@ def explanation(
     missing = list(unsaid)
     if not prediction.weights_version:
         missing.append(NOT_RANKED)
+    elif prediction.arm == "fallback":
+        missing.append(NOT_LOGGED)
     elif weights is None:
         missing.append(NO_WEIGHTS)
     return Explanation(

@@ -8,37 +8,41 @@ import hashlib
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import msgspec
 import numpy as np
 
 from adapters.onnx import GRAPH_ERRORS, LoadedVersion
 from core.candidates import Ask, Ground, gather_each, ground_of
+from core.degrading import MODEL_FAILED, NO_MODEL, WHOLE, Usable, usable
 from core.ports import ShopRules
-from core.ranking import Ranked, ranked
+from core.ranking import Ranked, RankerWeights, ranked
 from core.sequence import SequenceScores
 from core.shop_state import ShopState
 from schemas.ids import derived_id
 from schemas.predictions import Arm, Context, Prediction, Slot
 from serving.asking import Asked, context_of, question, surface_of
 from serving.engine import Engine
-from serving.plain import filled, plain_slots
+from serving.filling import filled
 
 POLICY = "loop"
 EXPLORED_PER_10_000 = 100
-NO_MODEL, MODEL_FAILED = "no_model", "model_failed"
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Moment:
-    """When a batch is answered: wall time, when it arrived (performance counter), and by whom."""
+    """When a batch is answered: wall time, when it arrived (performance counter), and by whom.
+
+    `circuits` are those that are open then.
+    """
 
     wall_ms: int
     arrived_s: float
     served_by: str
+    circuits: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,12 @@ class _Asked:
         as_of_ms = self.request.as_of_ms
         return as_of_ms if as_of_ms is not None else self.moment.wall_ms
 
+    def usable(self, arm: Arm) -> Usable:
+        """What may have a say in its answer."""
+        context = self.context
+        from_state = not (context.history_given or context.item_id)
+        return usable(self.moment.circuits, arm, from_state=from_state)
+
     def question(self) -> Ask:
         """What the core is asked."""
         request = self.request
@@ -65,12 +75,17 @@ class _Asked:
 
 @dataclass(frozen=True)
 class _Heard:
-    """Who answers one request, in which arm, and what its model says, or why it says nothing."""
+    """Who answers one request, in which arm, what its model says, and what else may have a say."""
 
     version: LoadedVersion | None
     arm: Arm
     sequence: SequenceScores | None
-    degraded: str | None
+    parts: Usable = WHOLE
+
+    def weights(self, engine: Engine, surface: str) -> RankerWeights:
+        """The ranker weights that may have a say."""
+        version = self.version if self.parts.shipped else None
+        return engine.weights(version, surface, live=self.parts.live)
 
 
 @dataclass(frozen=True)
@@ -81,7 +96,6 @@ class Ranking:
     slots: list[Slot]
     considered: list[Slot]
     weights_version: str
-    degraded: str | None = None
 
 
 def answer(
@@ -116,24 +130,31 @@ def _heard(engine: Engine, asked: Sequence[_Asked]) -> list[_Heard]:
     for arm in dict.fromkeys(arm for _, arm in routes):
         mine = [place for place, (_, by) in enumerate(routes) if by == arm]
         version = routes[mine[0]][0]
-        histories = [asked[place].context.history for place in mine]
-        sequences, degraded = _sequences(version, histories)
-        for place, sequence in zip(mine, sequences, strict=True):
-            heard[place] = _Heard(version, arm, sequence, degraded)
+        heard.update(zip(mine, _said(version, arm, [asked[at] for at in mine]), strict=True))
     return [heard[place] for place in range(len(asked))]
 
 
-def _sequences(
-    version: LoadedVersion | None, histories: list[list[str]]
-) -> tuple[list[SequenceScores] | list[None], str | None]:
-    """One pass of the model, or nothing per request with the reason."""
+def _said(version: LoadedVersion | None, arm: Arm, asked: Sequence[_Asked]) -> list[_Heard]:
+    """What one version says of its requests, where it may have a say; without one, why not."""
+    parts = [one.usable(arm) for one in asked]
     if version is None:
-        return [None] * len(histories), NO_MODEL
+        return [_Heard(None, arm, None, replace(each, reason=NO_MODEL)) for each in parts]
+    listened = [place for place, each in enumerate(parts) if each.model]
+    sequences = _sequences(version, [asked[place].context.history for place in listened])
+    if sequences is None:
+        for place in listened:
+            parts[place] = replace(parts[place], reason=MODEL_FAILED, model=False)
+    said = dict(zip(listened, sequences or (), strict=False))
+    return [_Heard(version, arm, said.get(place), each) for place, each in enumerate(parts)]
+
+
+def _sequences(version: LoadedVersion, histories: list[list[str]]) -> list[SequenceScores] | None:
+    """One pass of the model; None when it fails."""
     try:
-        return version.sequences(histories), None
+        return version.sequences(histories) if histories else []
     except GRAPH_ERRORS as error:
         log.error("version %s failed on %d requests: %s", version.version, len(histories), error)
-        return [None] * len(histories), MODEL_FAILED
+        return None
 
 
 def _ranking(
@@ -145,21 +166,28 @@ def _ranking(
     explored: int,
 ) -> Ranking:
     ask = one.question()
-    ground = ground_of(state, ask, rules.allowed(state, ask) if rules is not None else None)
-    if heard.sequence is None or heard.version is None:
-        ranking = Ranking("fallback", plain_slots(ground, rules), [], "", heard.degraded)
+    permitted = rules.allowed(state, ask) if rules is not None else None
+    ground = ground_of(state, ask, permitted, is_stale=not heard.parts.history)
+    brought = rules.brought(ground) if rules is not None else {}
+    (candidates,) = gather_each(ground, [heard.sequence], brought)
+    order = ranked(candidates, heard.weights(engine, ask.surface))
+    if rules is not None:
+        order = rules.reordered(ground, order)
+    if heard.sequence is None:
+        ranking = _unheard(ground, order)
     else:
-        brought = rules.brought(ground) if rules is not None else {}
-        (candidates,) = gather_each(ground, [heard.sequence], brought)
-        order = ranked(candidates, engine.live_weights(heard.version, ask.surface))
-        if rules is not None:
-            order = rules.reordered(ground, order)
         request_id = one.request.request_id
         draws = is_explored(request_id, explored) and len(order.choices(ask.k)[1]) > 1
         ranking = _shown(ground, order, heard.arm, request_id if draws else None)
     if rules is not None:
         rules.served(state, ask, [slot.item_id for slot in ranking.slots])
     return ranking
+
+
+def _unheard(ground: Ground, order: Ranked) -> Ranking:
+    """The list of a request that no model has a say in: bare, since nobody is to learn from it."""
+    shown = order.best(ground.ask.k)
+    return Ranking("fallback", _completed(shown, _more(ground, shown)), [], order.weights_version)
 
 
 def _shown(ground: Ground, order: Ranked, arm: Arm, drawn_for: str | None) -> Ranking:
@@ -211,7 +239,7 @@ def _prediction(one: _Asked, heard: _Heard, ranking: Ranking) -> Prediction:
         considered=ranking.considered,
         context=one.context,
         session_id=request.session_id,
-        degraded=ranking.degraded,
+        degraded=heard.parts.reason,
         latency_ms=round((time.perf_counter() - moment.arrived_s) * 1e3, 3),
         served_by=moment.served_by,
     )

@@ -1,8 +1,9 @@
-"""The circuits of a process: what makes it answer with popular items, and for how long.
+"""The circuits of a process: what it does not rely on in its answers, and for how long.
 
 Three look at ages, once a second: of the state behind its topics, of the champion and of the ranker
 weights. One listens whether the champion's graph computes. None works in a replay, where wall time
-must not change an answer. They decide nothing about requests: `serving/desk.py` asks.
+must not change an answer. They decide nothing about requests: `serving/desk.py` asks, and
+`core/degrading.py` says what an open circuit takes out of an answer.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 
 from prometheus_client import Metric
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
@@ -18,12 +18,11 @@ from prometheus_client.registry import Collector
 
 from adapters.clock import wall_ms
 from core.circuit import Circuit, Rule, allows, observed
+from core.degrading import CIRCUITS, MODEL_FAILED, OLD_MODEL, OLD_WEIGHTS, STALE_STATE
 from core.settings import Settings
-from serving.answer import MODEL_FAILED
 from serving.engine import Engine
 from serving.state import Live
 
-STALE_STATE, OLD_MODEL, OLD_WEIGHTS = "stale_state", "old_model", "old_weights"
 LOOK_MS = 1_000
 _AGES = Rule(strikes=3, passes=3)
 _FAILURES = Rule(strikes=3, passes=3, hold_ms=2_000)
@@ -53,25 +52,22 @@ class Breakers(Collector):
             OLD_MODEL: settings.model_age_ms,
             OLD_WEIGHTS: settings.weights_age_ms,
         }
-        self._circuits = {name: Circuit() for name in (*self._limits, MODEL_FAILED)}
+        self._circuits = {name: Circuit() for name in CIRCUITS}
         self._opened = dict.fromkeys(self._circuits, 0)
         self._looked_ms = 0
 
-    def engine(self, engine: Engine) -> tuple[Engine, str | None]:
-        """What may answer now, and, where something may not, why; called before each batch."""
+    def open(self, engine: Engine) -> tuple[str, ...]:
+        """The names of those that are open now; called before each batch."""
         if self._live.merge.in_replay:
-            return engine, None
+            return ()
         now_ms = self._clock()
         if now_ms - self._looked_ms >= LOOK_MS:
             self._looked_ms = now_ms
             self._look(now_ms, engine)
-        for name in self._limits:
-            if self._circuits[name].state != "closed":
-                return replace(engine, champion=None, canary=None), name
-        if allows(self._circuits[MODEL_FAILED], now_ms):
-            return engine, None
-        # A canary is judged by what its visitors get: it is not spared a failing graph.
-        return replace(engine, champion=None), MODEL_FAILED
+        by_age = [name for name in self._limits if self._circuits[name].state != "closed"]
+        if not allows(self._circuits[MODEL_FAILED], now_ms):
+            by_age.append(MODEL_FAILED)
+        return tuple(by_age)
 
     def computed(self, good: bool) -> None:
         """Whether the champion's graph gave an answer to a batch that it was asked for."""
@@ -82,7 +78,7 @@ class Breakers(Collector):
         """The figures, as Prometheus takes them."""
         is_open = GaugeMetricFamily(
             "shoploop_serving_circuit_open",
-            "Whether answers are popular items for this reason; 0.5 while it is tried again.",
+            "Whether answers go without what this speaks of; 0.5 while it is tried again.",
             labels=["circuit"],
         )
         opened = CounterMetricFamily(

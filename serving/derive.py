@@ -23,7 +23,7 @@ from schemas.ids import derived_id
 from schemas.predictions import Arm, Context, Prediction, Slot, Surface
 from serving.asking import question
 from serving.engine import Engine
-from serving.plain import filled
+from serving.filling import filled
 
 log = logging.getLogger(__name__)
 

@@ -7,12 +7,12 @@ transport.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Protocol
-
-import msgspec
 
 from adapters.clock import wall_ms
 from adapters.kafka import topic_name
+from core.degrading import MODEL_FAILED
 from core.masking import masked, place_of
 from core.partition_share import share_of
 from core.pseudonyms import Pepper
@@ -21,7 +21,7 @@ from schemas import topics
 from schemas.codec import cloud_headers, encode
 from schemas.errors import InvalidEvent
 from schemas.predictions import Prediction, RecommendRequest, RequestRecord, SimilarRequest
-from serving.answer import MODEL_FAILED, NO_MODEL, Moment, answer
+from serving.answer import Moment, answer
 from serving.breakers import Breakers
 from serving.engine import Engine
 from serving.ledger import Ledger
@@ -138,29 +138,21 @@ class Desk:
 
     def _lists(self, batch: list[Listed], moment: Moment) -> list[Prediction]:
         with self._live.lock:
-            whole = self._live.versions.engine
-            engine, reason = self.breakers.engine(whole)
+            engine = self._live.versions.engine
+            moment = replace(moment, circuits=self.breakers.open(engine))
             book = self._rules.book if self._rules is not None else None
             found = answer(self._live.state, engine, batch, moment, book, self._explored)
-        if reason is not None and whole.champion is not None:
-            return [_because(each, reason) for each in found]
-        if engine.champion is not None:
+        if MODEL_FAILED not in moment.circuits:
             self._tell(engine, batch, found)
         return found
 
     def _tell(self, engine: Engine, batch: list[Listed], found: list[Prediction]) -> None:
-        """Says whether the champion computed, for those that it was to answer."""
+        """Says whether the champion computed, for those that it was asked for."""
         failed = [
             given.degraded == MODEL_FAILED
             for request, given in zip(batch, found, strict=True)
             if engine.answers(request.visitor_id)[1] == "champion"
+            and (given.arm != "fallback" or given.degraded == MODEL_FAILED)
         ]
         if failed:
             self.breakers.computed(good=not all(failed))
-
-
-def _because(given: Prediction, reason: str) -> Prediction:
-    """The answer with the reason why no model was asked, where there would have been one."""
-    if given.degraded != NO_MODEL:
-        return given
-    return msgspec.structs.replace(given, degraded=reason)

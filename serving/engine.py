@@ -11,6 +11,7 @@ import numpy as np
 from adapters.onnx import LoadedVersion
 from core.canary import in_canary
 from core.features import FEATURE_NAMES, feature_schema_hash
+from core.plain_weights import PLAIN
 from core.ranking import RankerWeights
 from core.weight_bounds import bounded
 from schemas.models import ModelPointer, Weights
@@ -46,11 +47,23 @@ class Engine:
 
         A surface that no weights are learned for is ranked by what is learned on `home`.
         """
+        return self.weights(version, surface)
+
+    def weights(
+        self, version: LoadedVersion | None, surface: str, *, live: bool = True
+    ) -> RankerWeights:
+        """As `live_weights`, of what there is: without a version, or without those learned live.
+
+        Where nothing is left, weights that nobody learned.
+        """
+        learned = self.live if live else {}
+        shipped = version.ranker if version is not None else {}
         return (
-            self.live.get(surface)
-            or version.ranker.get(surface)
-            or self.live.get(DEFAULT_SURFACE)
-            or _shipped(version)
+            learned.get(surface)
+            or shipped.get(surface)
+            or learned.get(DEFAULT_SURFACE)
+            or shipped.get(DEFAULT_SURFACE)
+            or next(iter(shipped.values()), PLAIN)
         )
 
     def control_weights(self, version: LoadedVersion, surface: str) -> RankerWeights:
@@ -76,8 +89,3 @@ def refusal(weights: Weights) -> str | None:
     if weights.feature_schema != feature_schema_hash():
         return f"weights {weights.version} were learned on schema {weights.feature_schema}"
     return bounded(ranker_weights(weights), _PROBE)
-
-
-def _shipped(version: LoadedVersion) -> RankerWeights:
-    ranker = version.ranker
-    return ranker.get(DEFAULT_SURFACE) or next(iter(ranker.values()))

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from adapters.onnx import GRAPH_ERRORS
 from adapters.tantivy_index import Narrowing
 from adapters.text_version import SearchVersion
+from core.degrading import MODEL_FAILED
 from core.search_columns import DENSE, word_columns
 from schemas.predictions import Filters, SearchRequest
-from serving.answer import MODEL_FAILED
 from serving.rules_file import RulesFile
 from serving.search_items import SearchItems
 from serving.search_query import Wording, wording

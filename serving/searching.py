@@ -17,6 +17,7 @@ import numpy as np
 
 from adapters.onnx import GRAPH_ERRORS
 from adapters.text_version import SEARCH, SearchVersion
+from core.degrading import MODEL_FAILED, NO_MODEL
 from core.pair_budget import PairCost, next_pairs
 from core.scrub import scrubbed
 from core.search_columns import CROSS
@@ -25,7 +26,7 @@ from core.settings import Settings
 from schemas.errors import InvalidEvent
 from schemas.ids import derived_id
 from schemas.predictions import PINNED_SOURCE, Context, Prediction, SearchRequest, Slot
-from serving.answer import MODEL_FAILED, NO_MODEL, POLICY, Moment
+from serving.answer import POLICY, Moment
 from serving.finding import FOUND, Finder, Floats, Found
 from serving.rules_file import RulesFile
 from serving.search_items import SearchItems
@@ -108,14 +109,16 @@ class SearchDesk:
         loaded = self._versions.loaded.get(request.task)
         version = loaded if isinstance(loaded, SearchVersion) else None
         found = self._finder.find(request, version, _at_ms(request, moment))
-        listed = _plain(found) if version is None else self._ranked(found, version, until_s)
+        listed = None if version is None else self._ranked(found, version, until_s)
+        listed = listed or _plain(found, NO_MODEL if version is None else MODEL_FAILED)
         return self._prediction(request, moment, found, listed)
 
-    def _ranked(self, found: Found, version: SearchVersion, until_s: float) -> Listed:
+    def _ranked(self, found: Found, version: SearchVersion, until_s: float) -> Listed | None:
+        """The order by the version's blend; None when none of its graphs had a say."""
         blend = version.blend
         found.columns[CROSS] = np.full(len(found.item_ids), np.nan)
         table = np.stack([found.columns[name] for name in blend.columns], axis=1)
-        degraded = found.degraded
+        degraded, unheard = found.degraded, found.degraded == MODEL_FAILED
         if degraded is None and self._items.share(version.version) < 1.0:
             degraded = PARTIAL
         if CROSS in blend.columns:
@@ -127,7 +130,10 @@ class SearchDesk:
                 table[place, column] = logit
                 found.sources[place].append(PAIR)
             table = least_for_unread(table, column, blend)
+            unheard = unheard and not read
             degraded = MODEL_FAILED if failed else degraded
+        if unheard:
+            return None
         places = _order(found, table, version)
         return Listed(places, finite(table, blend), version.version, degraded)
 
@@ -191,7 +197,7 @@ def _order(found: Found, table: Floats, version: SearchVersion) -> list[tuple[in
     return order(found.item_ids, table, version.blend, found.exact, found.rules.terms)
 
 
-def _plain(found: Found) -> Listed:
+def _plain(found: Found, degraded: str) -> Listed:
     """The order of BM25 alone, exact ones first; the odds of an item are one over its rank."""
     lead = float(found.bm25.max(initial=0.0)) + 1.0
     scores = [
@@ -201,7 +207,7 @@ def _plain(found: Found) -> Listed:
     ranked = sorted(range(len(scores)), key=lambda at: (-scores[at], found.item_ids[at]))
     odds = {at: found.rules.terms[at] - math.log(rank) for rank, at in enumerate(ranked, start=1)}
     ranked.sort(key=lambda at: (found.item_ids[at] not in found.exact, -odds[at]))
-    return Listed([(at, scores[at]) for at in ranked], None, "", NO_MODEL)
+    return Listed([(at, scores[at]) for at in ranked], None, "", degraded)
 
 
 def _slots(found: Found, listed: Listed, k: int) -> list[Slot]:

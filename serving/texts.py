@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from adapters.onnx import GRAPH_ERRORS
 from adapters.text_version import LabellingVersion
+from core.degrading import MODEL_FAILED, NO_MODEL
 from core.query_text import plain_text
 from core.scrub import scrubbed
 from core.settings import Settings
@@ -20,7 +21,7 @@ from core.text_labels import best_labels, probabilities
 from schemas.errors import InvalidEvent
 from schemas.ids import derived_id
 from schemas.predictions import ClassifyRequest, Label, Prediction
-from serving.answer import MODEL_FAILED, NO_MODEL, POLICY, Moment
+from serving.answer import POLICY, Moment
 from serving.text_versions import TextVersions
 
 SURFACE = "classify"

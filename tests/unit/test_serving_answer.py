@@ -12,15 +12,16 @@ from adapters.artefacts import ArtefactStore
 from adapters.onnx import LoadedVersion, load_version
 from core.canary import in_canary
 from core.candidates import Ask, ground_of
+from core.degrading import MODEL_FAILED, NO_MODEL
 from core.features import FEATURE_NAMES, feature_schema_hash
 from core.shop_state import ShopState
 from schemas.codec import encode
 from schemas.models import ModelPointer, Weights
 from schemas.predictions import BASELINES, Prediction, RecommendRequest
-from serving.answer import MODEL_FAILED, NO_MODEL, Moment, answer, is_explored
+from serving.answer import Moment, answer, is_explored
 from serving.derive import ServedAnswer, derive
 from serving.engine import Engine, refusal
-from serving.plain import filled
+from serving.filling import filled
 from serving.remembering import RememberingState
 
 DAY_MS = 86_400_000

@@ -1,4 +1,4 @@
-"""Circuits of a process: popular items while the state is stale or the model fails, then again."""
+"""Circuits of a process: open while the state is stale or the model fails, then closed again."""
 
 import logging
 from dataclasses import dataclass, field
@@ -12,6 +12,7 @@ from serving.breakers import Breakers
 from serving.engine import Engine
 
 SETTINGS = Settings(state_lag_ms=10_000, model_age_ms=1_000, weights_age_ms=0)
+STALE = ("stale_state",)
 
 
 @dataclass
@@ -42,41 +43,41 @@ class _Shop:
         live: Any = self.live
         self.breakers = Breakers(SETTINGS, live, lambda: self.now_ms)
 
-    def reasons(self, seconds: int, lag_s: float) -> list[str | None]:
-        """Why the model may not answer, second by second."""
+    def reasons(self, seconds: int, lag_s: float) -> list[tuple[str, ...]]:
+        """Which circuits are open, second by second."""
         self.live.staleness.lag_s = lag_s
         found = []
         for _ in range(seconds):
             self.now_ms += 1_000
-            found.append(self.breakers.engine(Engine())[1])
+            found.append(self.breakers.open(Engine()))
         return found
 
 
 def test_stale_state_opens_after_three_looks_and_closes_after_it_has_caught_up() -> None:
     shop = _Shop()
-    assert shop.reasons(3, lag_s=11.0) == [None, None, "stale_state"]
-    assert shop.reasons(10, lag_s=0.5) == ["stale_state"] * 6 + [None] * 4
+    assert shop.reasons(3, lag_s=11.0) == [(), (), STALE]
+    assert shop.reasons(10, lag_s=0.5) == [STALE] * 6 + [()] * 4
 
 
 def test_replay_is_never_judged_by_wall_time() -> None:
     shop = _Shop()
     shop.live.merge.in_replay = True
-    assert shop.reasons(10, lag_s=100.0) == [None] * 10
+    assert shop.reasons(10, lag_s=100.0) == [()] * 10
 
 
 def test_failing_model_is_left_alone_then_tried_again(caplog: pytest.LogCaptureFixture) -> None:
     shop = _Shop()
     with caplog.at_level(logging.WARNING):
         for _ in range(3):
-            assert shop.breakers.engine(Engine())[1] is None
+            assert shop.breakers.open(Engine()) == ()
             shop.breakers.computed(good=False)
-    assert shop.breakers.engine(Engine())[1] == "model_failed"
+    assert shop.breakers.open(Engine()) == ("model_failed",)
     shop.now_ms += 2_000
-    assert shop.breakers.engine(Engine())[1] is None
+    assert shop.breakers.open(Engine()) == ()
     for _ in range(3):
         shop.breakers.computed(good=True)
     shop.breakers.computed(good=False)
-    assert shop.breakers.engine(Engine())[1] is None
+    assert shop.breakers.open(Engine()) == ()
     assert [record.message for record in caplog.records] == [
         "circuit model_failed: open, was closed",
         "circuit model_failed: half_open, was open",

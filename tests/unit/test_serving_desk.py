@@ -10,12 +10,12 @@ from version_factory import ITEMS, Version
 
 from adapters.artefacts import ArtefactStore
 from adapters.onnx import LoadedVersion, load_version
+from core.degrading import MODEL_FAILED
 from core.features import feature_schema_hash
 from core.settings import Settings
 from core.shop_state import ShopState
 from schemas.errors import InvalidEvent
 from schemas.predictions import RecommendRequest, RequestRecord, SearchRequest
-from serving.answer import MODEL_FAILED
 from serving.desk import Desk
 from serving.engine import Engine
 from serving.remembering import RememberingState

@@ -24,6 +24,7 @@ from served_search_factory import (
 from adapters.artefacts import ArtefactStore
 from adapters.onnx_text import TextGraph
 from adapters.text_version import SearchVersion
+from core.degrading import MODEL_FAILED
 from core.pair_budget import PairCost
 from schemas.codec import Decoder, encode
 from schemas.errors import InvalidEvent
@@ -45,6 +46,14 @@ class Slow:
     def rows(self, tokens: Sequence[Sequence[int]], batch_rows: int) -> Any:
         self.clock.now_s += len(tokens) * self.pair_ms / 1e3
         return self.graph.rows(tokens, batch_rows=batch_rows)
+
+
+@dataclass
+class Broken:
+    """A graph that computes nothing."""
+
+    def rows(self, *_: object, **__: object) -> Any:
+        raise ValueError("it broke")
 
 
 @pytest.fixture(scope="module")
@@ -179,6 +188,27 @@ def test_pairs_are_read_for_as_long_as_there_is_time(
         assert answer.slots[0].item_id == "red-lamp"
     late = ask(timed(whole, version, 1.0), "red lamp", arrived_s=-10.0)
     assert pairs_of(late) == 0
+
+
+@pytest.mark.parametrize(("broken", "gone"), [("vectors", "dense"), ("pairs", "pair")])
+def test_one_graph_that_fails_leaves_what_the_other_says(
+    whole: SearchDesk, version: SearchVersion, broken: str, gone: str
+) -> None:
+    part: Any = Broken()
+    found = ask(desk_over(whole._items, replace(version, **{broken: part})), "red lamp", k=10)
+    sources = {name for slot in found.slots for name in slot.source.split("+")}
+    assert (found.degraded, found.arm) == (MODEL_FAILED, "champion")
+    assert sources == {"exact", "bm25", "dense", "pair"} - {gone}
+
+
+def test_without_either_graph_words_alone_order_and_it_is_said(
+    whole: SearchDesk, plain: SearchDesk, version: SearchVersion
+) -> None:
+    part: Any = Broken()
+    broken = replace(version, vectors=part, pairs=part)
+    found = ask(desk_over(whole._items, broken), "red lamp", k=10)
+    assert (found.degraded, found.arm, found.model_version) == (MODEL_FAILED, "fallback", "")
+    assert found.slots == ask(plain, "red lamp", k=10).slots
 
 
 def test_requests_of_a_batch_share_the_budget(whole: SearchDesk, version: SearchVersion) -> None:
