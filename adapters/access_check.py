@@ -113,11 +113,14 @@ class AccessCheck:
             caller = Caller(key.name, (), key.surfaces, key.tasks, "k" + key.key_id, limit)
         return self.charge(caller, cost)
 
-    def charge(self, caller: Caller, cost: int) -> Caller:
-        """Counts more requests against the caller's rate; raises Denied (429) beyond it."""
+    def charge(self, caller: Caller, cost: int, paid: int = 0) -> Caller:
+        """Counts more requests against the caller's rate; raises Denied (429) beyond it.
+
+        `paid` of the same call are counted already; they are given back when it is refused.
+        """
         if caller.limit is None or cost < 1:
             return caller
-        taken = self._buckets.take(caller.identity, caller.limit, self._now_s(), cost)
+        taken = self._buckets.take(caller.identity, caller.limit, self._now_s(), cost, paid)
         headers = tuple(headers_of(caller.limit, taken))
         if not taken.granted:
             raise Denied(429, "rate", "too many requests with this key", headers)

@@ -37,6 +37,8 @@ ASKED_AGAIN_AFTER_S = 10.0
 _LONGEST = 8_192
 _MOST_REMEMBERED = 4_096
 _CHALLENGE = 'Bearer realm="shoploop", error="invalid_token"'
+_UNREADABLE = (jwt.PyJWTError, ValueError, TypeError, RecursionError)
+"""What the library raises for a token; for JSON of a thousand brackets, the last."""
 
 log = logging.getLogger(__name__)
 Keys = Mapping[str, jwt.PyJWK]
@@ -113,7 +115,7 @@ class Issuer:
                 leeway=LEEWAY_S,
                 options={"require": ["exp", "iss", "aud", "sub"]},
             )
-        except (jwt.PyJWTError, ValueError, TypeError) as error:
+        except _UNREADABLE as error:
             _refuse(error)
         bearer = Bearer(str(claims["sub"]), scopes_of(claims), self._limit)
         self._remember(seal.digest(), bearer, (int(claims["exp"]) + LEEWAY_S) * 1_000, key)
@@ -130,7 +132,7 @@ class Issuer:
             if len(token) > _LONGEST:
                 raise jwt.DecodeError("too long")
             kid = jwt.get_unverified_header(token).get("kid")
-        except (jwt.PyJWTError, ValueError, TypeError) as error:
+        except _UNREADABLE as error:
             _refuse(error)
         keys = self._keys
         if keys is not None:

@@ -31,11 +31,14 @@ class Taken(msgspec.Struct, frozen=True):
     retry_in_s: float = 0.0
 
 
-def take(full_at_s: float, limit: Limit, now_s: float, cost: int = 1) -> tuple[float, Taken]:
+def take(
+    full_at_s: float, limit: Limit, now_s: float, cost: int = 1, paid: int = 0
+) -> tuple[float, Taken]:
     """The moment the bucket is full after this request, and what came of it.
 
     A cost above the burst goes through when the bucket is full and is paid back after, so that a
-    batch is neither free nor impossible.
+    batch is neither free nor impossible. `paid` is what the same call has taken a moment ago; it is
+    given back when the rest is refused.
 
     >>> full_at, taken = take(0.0, Limit(2.0, 2), now_s=100.0)
     >>> full_at, taken.left
@@ -43,10 +46,12 @@ def take(full_at_s: float, limit: Limit, now_s: float, cost: int = 1) -> tuple[f
     """
     begun = max(full_at_s, now_s)
     room = limit.burst - (begun - now_s) * limit.rate
-    needed = min(cost, limit.burst)
+    needed = min(cost, limit.burst - paid)
     if room + 1e-9 < needed:
         wait = (needed - room) / limit.rate
-        return begun, Taken(False, max(0, math.floor(room)), begun - now_s, wait)
+        return begun - paid / limit.rate, Taken(
+            False, max(0, math.floor(room)), begun - now_s, wait
+        )
     after = begun + cost / limit.rate
     left = max(0, math.floor(room - cost + 1e-9))
     return after, Taken(True, left, after - now_s)
@@ -62,9 +67,9 @@ class Buckets:
     def __len__(self) -> int:
         return len(self._full_at)
 
-    def take(self, caller: str, limit: Limit, now_s: float, cost: int = 1) -> Taken:
-        """What comes of a request of this caller now."""
-        full_at, taken = take(self._full_at.get(caller, -math.inf), limit, now_s, cost)
+    def take(self, caller: str, limit: Limit, now_s: float, cost: int = 1, paid: int = 0) -> Taken:
+        """What comes of a request of this caller now; see `take`."""
+        full_at, taken = take(self._full_at.get(caller, -math.inf), limit, now_s, cost, paid)
         self._full_at[caller] = full_at
         self._full_at.move_to_end(caller)
         while len(self._full_at) > self._most:

@@ -44,8 +44,9 @@ class Access:
         return self._check.check(headers, scope, cost)
 
     def charge(self, caller: Caller, cost: int) -> Caller:
-        """Counts further requests of a batch; raises Denied (429) beyond the caller's rate."""
-        return self._check.charge(caller, cost)
+        """Counts further requests of a batch whose first `check` has counted; raises Denied (429)
+        beyond the caller's rate: then none of them counts."""
+        return self._check.charge(caller, cost, paid=1)
 
     def close(self) -> None:
         """Ends what fetches an issuer's keys."""

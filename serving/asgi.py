@@ -133,12 +133,15 @@ async def read_body(
     """The body of a call.
 
     Raises:
-        Denied: 413 beyond the bound, 415 when it says that it is not JSON, 408 when it does not
-            come in time.
+        Denied: 413 beyond the bound, 415 when it says that it is not JSON or is compressed, 408
+            when it does not come in time.
     """
     media = headers.get(b"content-type", b"").decode("latin-1")
     if media and not _JSON_TYPE.fullmatch(media):
         raise Denied(415, "media_type", f"the body is {media[:100]!r}, expected application/json")
+    coding = headers.get(b"content-encoding", b"identity").decode("latin-1")
+    if coding.lower() != "identity":
+        raise Denied(415, "media_type", f"the body is coded as {coding[:100]!r}, send it as it is")
     length = headers.get(b"content-length", b"0")
     if length.isdigit() and (len(length) > 12 or int(length) > MAX_BODY_BYTES):
         _too_large()

@@ -1,7 +1,9 @@
 """HTTP/1.1 as uvicorn speaks it, with bounds on what comes before a body.
 
-A head of any length would be kept in memory, and a caller who never ends one would keep its
-connection; uvicorn bounds neither. What is no HTTP at all gets a problem, too.
+A head of any length would be kept in memory, and a caller who never ends one, or sends the rest of
+a refused body drop by drop, would keep its connection; uvicorn bounds neither. What is no HTTP at
+all gets a problem, too. A wish to change the protocol is passed over, as RFC 9110, section 7.8,
+allows: uvicorn would lose the body of such a request, which Java's client makes of every first one.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ import asyncio
 from http import HTTPStatus
 from typing import Any
 
+from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from schemas.codec import encode
@@ -30,6 +33,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super().__init__(*arguments, **named)
         self._head_bytes = 0
         self._in_head = True
+        self._changes_protocol = False
         self._head_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -44,8 +48,14 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Takes what has come; refuses a head that is too long."""
-        super().data_received(data)
+        self._unset_keepalive_if_required()
+        try:
+            self._feed(data)
+        except HttpParserError:
+            self.send_400_response("Invalid HTTP request received.")
+            return
         if not self._in_head:
+            self._watch_rest()
             return
         self._head_bytes += len(data)
         if self._head_bytes > MAX_HEAD_BYTES:
@@ -55,16 +65,53 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """A head begins."""
         super().on_message_begin()
+        if not self._in_head:
+            self._end_head()
         self._begin_head()
 
     def on_headers_complete(self) -> None:
         """A head has ended."""
         self._end_head()
-        super().on_headers_complete()
+        asks = self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT"
+        self._changes_protocol = asks
+        if not asks:
+            super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """A body has ended; that of a wish to change the protocol is yet to come."""
+        if not self._changes_protocol:
+            super().on_message_complete()
 
     def send_400_response(self, msg: str) -> None:
         """Refuses what is no HTTP."""
         self._refuse(HTTPStatus.BAD_REQUEST, "malformed", msg)
+
+    def _feed(self, data: bytes) -> None:
+        """Has the data parsed; a request to change the protocol as one that does not."""
+        while True:
+            try:
+                self.parser.feed_data(data)
+                return
+            except HttpParserUpgrade as error:
+                if not self._changes_protocol:
+                    return
+                data = self._plain_head() + data[error.args[0] :]
+                self.parser = HttpRequestParser(self)
+
+    def _plain_head(self) -> bytes:
+        """The head that has been read, without its wish."""
+        first = b"%b %b HTTP/%b" % (
+            self.parser.get_method(),
+            self.url,
+            self.parser.get_http_version().encode(),
+        )
+        named = [b"%b: %b" % each for each in self.headers if each[0] != b"upgrade"]
+        return b"\r\n".join([first, *named, b"", b""])
+
+    def _watch_rest(self) -> None:
+        """After a reply no head has begun: what comes is the rest of a body, or blank lines."""
+        if self.cycle is not None and self.cycle.response_complete and self._head_timer is None:
+            self._head_timer = self.loop.call_later(self.head_within_s, self._late)
 
     def _begin_head(self) -> None:
         if self._head_timer is None:
@@ -79,6 +126,9 @@ class BoundedProtocol(HttpToolsProtocol):
             self._head_timer = None
 
     def _late(self) -> None:
+        if not self._in_head:
+            self.transport.close()
+            return
         text = f"the head did not come within {self.head_within_s:g} s"
         self._refuse(HTTPStatus.REQUEST_TIMEOUT, "too_slow", text)
 

@@ -194,8 +194,10 @@ class Spool:
 
     def _begin(self, first: int) -> None:
         segment = begun(self._folder, first)
-        os.close(self._file)
-        self._file = os.open(segment.path, os.O_WRONLY | os.O_APPEND)
+        # Opened before the other is closed: where none can be opened (a process has only so many),
+        # the number of a closed one would soon be a caller's connection, and be written to.
+        former, self._file = self._file, os.open(segment.path, os.O_WRONLY | os.O_APPEND)
+        os.close(former)
         self._segments.append(segment)
 
     def _drop_finished(self) -> None:

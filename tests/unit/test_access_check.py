@@ -152,6 +152,28 @@ def test_a_rate_is_kept_and_batches_count_whole(tmp_path: Path) -> None:
     check.check(bearer(text), "recommend")
 
 
+def test_a_batch_above_the_burst_passes_for_a_rested_caller_who_waits_as_told(
+    tmp_path: Path,
+) -> None:
+    clock, path, (text, key) = Clock(), tmp_path / "keys.json", made(rate=0.5, burst=4)
+    write_keys(path, KeyRing(keys=(key,)))
+    check = checking(path, clock)
+
+    def batch() -> None:
+        check.charge(check.check(bearer(text), "recommend"), 9, paid=1)
+
+    batch()
+    with pytest.raises(Denied):
+        check.check(bearer(text), "recommend")
+    clock.now_s += 14.0  # two of the four are there again
+    for _ in range(3):
+        with pytest.raises(Denied) as caught:
+            batch()  # costs nothing
+        assert dict(caught.value.headers)["Retry-After"] == "6"
+    clock.now_s += 6.0
+    batch()
+
+
 def test_a_bearer_goes_before_the_other_header_and_other_schemes_are_none() -> None:
     assert presented_in([(b"x-api-key", b"a"), (b"authorization", b"bearer b")]) == "b"
     assert presented_in([(b"authorization", b"Basic b")]) is None

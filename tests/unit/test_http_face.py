@@ -94,6 +94,7 @@ def test_every_operation_is_routed_to_its_handler(product: Product) -> None:
         ({"url": "/v1/recommend", "method": "GET"}, 405, "method_not_allowed"),
         ({"url": "/v1/explain/p", "method": "DELETE"}, 405, "method_not_allowed"),
         ({"url": "/v1/recommend", "headers": {"content-type": "text/xml"}}, 415, "media_type"),
+        ({"url": "/v1/recommend", "headers": {"content-encoding": "gzip"}}, 415, "media_type"),
         ({"url": "/v1/events", "content": b" " * (MAX_BODY_BYTES + 1)}, 413, "too_large"),
         ({"url": "/v1/events", "headers": {"idempotency-key": '""'}}, 400, "idempotency_key"),
         ({"url": "/v1/events", "headers": {"idempotency-key": "k" * 256}}, 400, "idempotency_key"),

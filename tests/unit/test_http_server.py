@@ -21,10 +21,10 @@ from serving.http_server import bound_socket, server_of
 
 
 async def application(scope: Any, receive: Any, send: Any) -> None:
-    """Says who it is after it has read what it was sent."""
-    await receive()
+    """Says who it is, and the first part of what it was sent."""
+    part = (await receive())["body"]
     await send({"type": "http.response.start", "status": 200, "headers": []})
-    await send({"type": "http.response.body", "body": b"here"})
+    await send({"type": "http.response.body", "body": b"here " + part[:10]})
 
 
 class Hasty(BoundedProtocol):
@@ -105,6 +105,44 @@ def test_who_never_ends_a_head_loses_the_connection() -> None:
         silent = answer(port, b"")
     assert found.startswith(b"HTTP/1.1 408")
     assert silent.startswith(b"HTTP/1.1 408")
+
+
+@pytest.mark.parametrize(
+    ("question", "more"),
+    [
+        (b"GET / HTTP/1.1\r\n\r\n", b"\r\n"),
+        (b"POST / HTTP/1.1\r\nContent-Length: 1000\r\n\r\na", b"a"),
+    ],
+)
+def test_who_sends_no_further_head_after_a_reply_loses_the_connection(
+    question: bytes, more: bytes
+) -> None:
+    with (
+        serving(Settings(http_port=free_ports(1)[0]), Hasty) as port,
+        socket.create_connection(("127.0.0.1", port), timeout=30) as connection,
+    ):
+        connection.sendall(question)
+        found = connection.recv(65_536)
+        while not found.endswith(b"0\r\n\r\n"):
+            found += connection.recv(65_536)
+        connection.sendall(more)
+        with contextlib.suppress(ConnectionResetError):
+            assert connection.recv(65_536) == b""
+
+
+def test_a_wish_to_change_the_protocol_is_passed_over_and_the_body_is_read(port: int) -> None:
+    wish = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMA\r\n"
+    asked = b"POST / HTTP/1.1\r\nHost: shop\r\n" + wish + b"Content-Length: 5\r\n\r\nmug-1"
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
+        for question in (asked, asked, asked.replace(b"Upgrade, ", b"close, Upgrade, ")):
+            connection.sendall(question[:90])
+            connection.sendall(question[90:])
+            found = b""
+            while not found.endswith(b"0\r\n\r\n"):
+                found += connection.recv(65_536)
+            assert found.startswith(b"HTTP/1.1 200")
+            assert b"here mug-1" in found
+        assert connection.recv(65_536) == b""
 
 
 def test_servers_that_share_a_port_both_answer_and_one_goes_on_alone() -> None:

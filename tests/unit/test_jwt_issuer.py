@@ -170,6 +170,7 @@ def test_forged_tokens_are_refused(local: LocalIssuer, issuer: Issuer) -> None:
         token(local, alg="RS512"),
         good + "x" * 9_000,
         "a.b.c",
+        f"{_letters(b'[' * 6_000)}.{body}.{signature}",
         "ÿ",
     ):
         error = refused(issuer, text)

@@ -1,7 +1,10 @@
 """The spool keeps what was put, in order, whatever byte a kill stopped at."""
 
+import errno
+import os
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -82,6 +85,30 @@ def test_full_spool_refuses_and_takes_again_once_there_is_room(tmp_path: Path) -
     assert _all(spool) == [b"x" * 60]
     spool.append([b"y" * 60], 3)
     assert _all(spool) == [b"y" * 60]
+    spool.close()
+
+
+def test_a_process_out_of_descriptors_refuses_and_writes_to_no_other_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool = Spool(tmp_path / "spool", 10_000, segment_bytes=50)
+    spool.append([b"x" * 60], 1)
+    opened = os.open
+
+    def refused(path: Any, flags: int, *rest: Any) -> int:
+        if str(path).endswith(".spool") and not flags & os.O_CREAT:
+            raise OSError(errno.EMFILE, "too many open files")
+        return opened(path, flags, *rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", refused)
+        with pytest.raises(Unavailable, match="cannot be written"):
+            spool.append([b"y"], 2)
+    with (tmp_path / "caller").open("wb", buffering=0) as other:
+        spool.append([b"z"], 3)
+        assert other.tell() == 0
+    assert (tmp_path / "caller").read_bytes() == b""
+    assert _all(spool) == [b"x" * 60, b"z"]
     spool.close()
 
 
