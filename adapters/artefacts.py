@@ -1,13 +1,13 @@
 """Model versions as directories behind a URL: `<task>/<version>/` and the files in it.
 
 A version appears whole or not at all and is never changed. It knows names and bytes; what they
-mean, and whether to trust them, is for `adapters/onnx.py`.
+mean, and whether to trust them, is for `adapters/version_files.py`.
 """
 
 import os
 import re
 import shutil
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -15,6 +15,7 @@ from core.model_version import MANIFEST
 from schemas.errors import BadSettings, RejectedModel, Unavailable
 
 KEPT_VERSIONS = 3
+PIECE_BYTES = 1 << 20
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _INCOMING = ".incoming-"
 _REPLACED = ".replaced-"
@@ -49,9 +50,15 @@ class ArtefactStore:
 
     def get(self, task: str, version: str, name: str) -> bytes:
         """The bytes of one file; raises RejectedModel (missing_file) when it is not there."""
+        return b"".join(self.pieces(task, version, name))
+
+    def pieces(self, task: str, version: str, name: str) -> Iterator[bytes]:
+        """The same, at most `PIECE_BYTES` at a time."""
         path = self._path(task, version) / _checked(name)
         try:
-            return path.read_bytes()
+            with path.open("rb", buffering=0) as file:
+                while piece := file.read(PIECE_BYTES):
+                    yield piece
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
             raise RejectedModel("missing_file", f"{task}/{version}/{name} is missing") from error
         except OSError as error:

@@ -2,7 +2,14 @@
 
 import time
 
+BREATH_S = 0.001
+
 
 def wall_ms() -> int:
     """UTC epoch milliseconds of this machine."""
     return time.time_ns() // 1_000_000
+
+
+def breathe() -> None:
+    """Leaves the core to others for about a millisecond."""
+    time.sleep(BREATH_S)

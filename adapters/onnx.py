@@ -5,10 +5,9 @@ nothing; a version that fails a check is refused with the reason.
 """
 
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TypeVar
 
 import msgspec
 import numpy as np
@@ -18,8 +17,8 @@ from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as runtime_errors
 
 from adapters.artefacts import ArtefactStore
-from adapters.signing import is_signed
-from core.model_version import GRAPH, MANIFEST, RANKER, SIGNATURE, VOCABULARY, sha256
+from adapters.version_files import Rest, decoded, load_manifest, no_rest, verified_files
+from core.model_version import GRAPH, RANKER, VOCABULARY
 from core.ranking import RankerWeights
 from core.sequence import SequenceScores, SequenceVocabulary
 from schemas.errors import RejectedModel
@@ -28,7 +27,6 @@ from schemas.models import Manifest, Probe
 NORMALISED_WITHIN = 1e-3
 NEEDED_FILES = (GRAPH, VOCABULARY, RANKER)
 Floats = NDArray[np.float32]
-_T = TypeVar("_T")
 GRAPH_ERRORS = (
     runtime_errors.Fail,
     runtime_errors.InvalidArgument,
@@ -154,9 +152,11 @@ def load_version(
     version: str,
     verify_key: Ed25519PublicKey,
     feature_schema: str,
+    rest: Rest = no_rest,
 ) -> LoadedVersion:
     """The version, after signature, digests, schema hash and probe have been verified.
 
+    `rest` is called between pieces of the work, so that loading need not take a whole core.
     Raises RejectedModel with reason missing_file, unsigned, bad_signature, malformed_manifest,
     digest_mismatch, schema_mismatch, malformed_file or wrong_answers.
     """
@@ -167,7 +167,7 @@ def load_version(
             f"{version} was trained on feature schema {manifest.feature_schema}, "
             f"this process computes {feature_schema}",
         )
-    files = verified_files(store, manifest, NEEDED_FILES)
+    files = verified_files(store, manifest, NEEDED_FILES, rest)
     vocabulary = decoded(files, VOCABULARY, list[str])
     if len(vocabulary) != manifest.vocabulary_size:
         raise RejectedModel("malformed_file", f"{version}: {VOCABULARY} has another size")
@@ -185,29 +185,6 @@ def load_version(
     )
 
 
-def load_manifest(
-    store: ArtefactStore, task: str, version: str, verify_key: Ed25519PublicKey
-) -> Manifest:
-    """The manifest of a version once its signature holds; raises RejectedModel as above."""
-    data = store.get(task, version, MANIFEST)
-    try:
-        signature = store.get(task, version, SIGNATURE)
-    except RejectedModel as error:
-        raise RejectedModel("unsigned", f"{task}/{version} has no {SIGNATURE}") from error
-    if not is_signed(verify_key, data, signature):
-        raise RejectedModel("bad_signature", f"the signature of {task}/{version} does not hold")
-    try:
-        manifest = msgspec.json.decode(data, type=Manifest)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise RejectedModel("malformed_manifest", f"{task}/{version}: {error}") from error
-    if (manifest.task, manifest.version) != (task, version):
-        raise RejectedModel(
-            "malformed_manifest",
-            f"{task}/{version} holds the manifest of {manifest.task}/{manifest.version}",
-        )
-    return manifest
-
-
 def probe_difference(graph: SequenceGraph, probe: Probe) -> float:
     """The largest absolute difference to the expected logits; infinite when shapes differ.
 
@@ -223,36 +200,6 @@ def probe_difference(graph: SequenceGraph, probe: Probe) -> float:
         difference = np.abs(answer[: len(expected)] - np.asarray(expected, np.float32)).max()
         worst = max(worst, float(difference)) if np.isfinite(difference) else float("inf")
     return worst
-
-
-def verified_files(
-    store: ArtefactStore, manifest: Manifest, needed: Collection[str]
-) -> dict[str, bytes]:
-    """The files that serving needs, once all that the manifest lists are as they were signed.
-
-    Raises RejectedModel: missing_file or digest_mismatch.
-    """
-    missing = sorted(set(needed) - {entry.path for entry in manifest.files})
-    if missing:
-        raise RejectedModel("missing_file", f"{manifest.version} does not list {missing[0]}")
-    files: dict[str, bytes] = {}
-    for entry in manifest.files:
-        data = store.get(manifest.task, manifest.version, entry.path)
-        if len(data) != entry.size_bytes or sha256(data) != entry.sha256:
-            raise RejectedModel(
-                "digest_mismatch", f"{manifest.version}/{entry.path} is not what was signed"
-            )
-        if entry.path in needed:
-            files[entry.path] = data
-    return files
-
-
-def decoded(files: Mapping[str, bytes], name: str, kind: type[_T]) -> _T:
-    """A JSON file as this type; raises RejectedModel (malformed_file)."""
-    try:
-        return msgspec.json.decode(files[name], type=kind)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise RejectedModel("malformed_file", f"{name}: {error}") from error
 
 
 def _weights(file: RankerFile) -> RankerWeights:

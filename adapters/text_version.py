@@ -16,9 +16,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from tokenizers import Tokenizer
 
 from adapters.artefacts import ArtefactStore
-from adapters.onnx import decoded, load_manifest, verified_files
 from adapters.onnx_text import Floats, TextGraph
 from adapters.text_probe import answering, check_probe, check_probes, check_shape
+from adapters.version_files import Rest, decoded, load_manifest, no_rest, verified_files
 from core.model_version import sha256
 from core.search_blend import BlendWeights
 from core.search_columns import Bm25Form, known_columns
@@ -121,6 +121,7 @@ def load_text_version(
     version: str,
     verify_key: Ed25519PublicKey,
     manifest_sha256: str = "",
+    rest: Rest = no_rest,
 ) -> TextVersion:
     """The version, after signature, digests, kind, files and probe have been verified.
 
@@ -130,6 +131,7 @@ def load_text_version(
         version: its version.
         verify_key: whose signature counts.
         manifest_sha256: what the pointer says of the manifest; empty when it says nothing.
+        rest: called between pieces of the work, so that loading need not take a whole core.
 
     Raises:
         RejectedModel: with reason missing_file, unsigned, bad_signature, malformed_manifest,
@@ -144,7 +146,7 @@ def load_text_version(
             f"{version} is of kind {manifest.kind!r} with feature schema "
             f"{manifest.feature_schema!r}: expected a text task without one",
         )
-    files = verified_files(store, manifest, _needed(manifest))
+    files = verified_files(store, manifest, _needed(manifest), rest)
     if manifest.kind == SEARCH:
         return _search(manifest, files)
     return _labelling(manifest, files)

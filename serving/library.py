@@ -6,9 +6,11 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 
 from adapters.artefacts import ArtefactStore
+from adapters.clock import breathe
 from adapters.home import artefacts_url, home_of
-from adapters.onnx import GRAPH_ERRORS, LoadedVersion, load_manifest, load_version
+from adapters.onnx import GRAPH_ERRORS, LoadedVersion, load_version
 from adapters.signing import load_verify_key
+from adapters.version_files import load_manifest
 from core.features import feature_schema_hash
 from core.model_version import MANIFEST, sha256
 from core.sequence import SequenceVocabulary
@@ -122,7 +124,8 @@ class Library:
 
     def _load(self, name: str) -> LoadedVersion:
         key = load_verify_key(home_of(self._settings))
-        version = load_version(self._store, self._settings.task, name, key, feature_schema_hash())
+        task, schema = self._settings.task, feature_schema_hash()
+        version = load_version(self._store, task, name, key, schema, breathe)
         for surface, weights in version.ranker.items():
             reason = bounded(weights)
             if reason is not None:

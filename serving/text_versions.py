@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from adapters.artefacts import ArtefactStore
-from adapters.clock import wall_ms
+from adapters.clock import breathe, wall_ms
 from adapters.home import artefacts_url, home_of
 from adapters.kafka import Follower
 from adapters.signing import load_verify_key
@@ -187,7 +187,7 @@ class TextVersions:
         started = time.perf_counter()
         key = load_verify_key(home_of(self._settings))
         announced = pointer.manifest_sha256.get(name, "")
-        version = load_text_version(self._store, pointer.task, name, key, announced)
+        version = load_text_version(self._store, pointer.task, name, key, announced, breathe)
         for text in WARM_UPS:
             if isinstance(version, SearchVersion):
                 version.query_vectors([text])

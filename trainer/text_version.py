@@ -19,8 +19,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from tokenizers import Tokenizer
 
 from adapters.artefacts import ArtefactStore
-from adapters.onnx import load_manifest
 from adapters.onnx_text import TextGraph
+from adapters.version_files import load_manifest
 from core.gate import verdict
 from core.model_version import digest, identified, sha256
 from schemas.errors import RejectedModel

@@ -10,8 +10,8 @@ import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from adapters.artefacts import ArtefactStore
-from adapters.onnx import load_manifest
 from adapters.signing import sign
+from adapters.version_files import load_manifest
 from core.features import feature_schema_hash
 from core.model_version import MANIFEST, SIGNATURE, digest, identified, sha256
 from core.ranking import RankerWeights

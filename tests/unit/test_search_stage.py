@@ -13,10 +13,10 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from adapters.artefacts import ArtefactStore
 from adapters.home import artefacts_url
-from adapters.onnx import load_manifest
 from adapters.onnx_text import TextGraph
 from adapters.signing import load_or_create
 from adapters.text_probe import text_probe_difference
+from adapters.version_files import load_manifest
 from console.train_here import chosen
 from core.settings import Settings
 from schemas.errors import BadSettings

@@ -16,8 +16,8 @@ import pytest
 
 from adapters.artefacts import ArtefactStore
 from adapters.home import artefacts_url
-from adapters.onnx import load_manifest
 from adapters.signing import load_or_create
+from adapters.version_files import load_manifest
 from console.main import main
 from core.settings import Settings
 from schemas.errors import BadSettings, Unavailable

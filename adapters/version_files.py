@@ -1,0 +1,92 @@
+"""The files of a version, once they are what was signed; whatever kind of version it is.
+
+It decides nothing; a version that fails a check is refused with the reason.
+"""
+
+import hashlib
+from collections.abc import Callable, Collection, Mapping
+from typing import TypeVar
+
+import msgspec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from adapters.artefacts import ArtefactStore
+from adapters.signing import is_signed
+from core.model_version import MANIFEST, SIGNATURE
+from schemas.errors import RejectedModel
+from schemas.models import FileDigest, Manifest
+
+_T = TypeVar("_T")
+Rest = Callable[[], object]
+"""Called between pieces of work that would take a core for long."""
+
+
+def no_rest() -> None:
+    """Goes on at once."""
+
+
+def load_manifest(
+    store: ArtefactStore, task: str, version: str, verify_key: Ed25519PublicKey
+) -> Manifest:
+    """The manifest of a version once its signature holds; raises RejectedModel as above."""
+    data = store.get(task, version, MANIFEST)
+    try:
+        signature = store.get(task, version, SIGNATURE)
+    except RejectedModel as error:
+        raise RejectedModel("unsigned", f"{task}/{version} has no {SIGNATURE}") from error
+    if not is_signed(verify_key, data, signature):
+        raise RejectedModel("bad_signature", f"the signature of {task}/{version} does not hold")
+    try:
+        manifest = msgspec.json.decode(data, type=Manifest)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise RejectedModel("malformed_manifest", f"{task}/{version}: {error}") from error
+    if (manifest.task, manifest.version) != (task, version):
+        raise RejectedModel(
+            "malformed_manifest",
+            f"{task}/{version} holds the manifest of {manifest.task}/{manifest.version}",
+        )
+    return manifest
+
+
+def verified_files(
+    store: ArtefactStore, manifest: Manifest, needed: Collection[str], rest: Rest = no_rest
+) -> dict[str, bytes]:
+    """The files that serving needs, once all that the manifest lists are as they were signed.
+
+    The others are only read, a piece at a time, so that they take no memory.
+
+    Raises RejectedModel: missing_file or digest_mismatch.
+    """
+    missing = sorted(set(needed) - {entry.path for entry in manifest.files})
+    if missing:
+        raise RejectedModel("missing_file", f"{manifest.version} does not list {missing[0]}")
+    found = ((entry, _verified(store, manifest, entry, needed, rest)) for entry in manifest.files)
+    return {entry.path: data for entry, data in found if entry.path in needed}
+
+
+def _verified(
+    store: ArtefactStore, manifest: Manifest, entry: FileDigest, needed: Collection[str], rest: Rest
+) -> bytes:
+    """The file as it was signed; nothing of it where it is not needed."""
+    hashed, kept, size = hashlib.sha256(), [], 0
+    for piece in store.pieces(manifest.task, manifest.version, entry.path):
+        hashed.update(piece)
+        size += len(piece)
+        if size > entry.size_bytes:
+            break
+        if entry.path in needed:
+            kept.append(piece)
+        rest()
+    if size != entry.size_bytes or hashed.hexdigest() != entry.sha256:
+        raise RejectedModel(
+            "digest_mismatch", f"{manifest.version}/{entry.path} is not what was signed"
+        )
+    return b"".join(kept)
+
+
+def decoded(files: Mapping[str, bytes], name: str, kind: type[_T]) -> _T:
+    """A JSON file as this type; raises RejectedModel (malformed_file)."""
+    try:
+        return msgspec.json.decode(files[name], type=kind)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise RejectedModel("malformed_file", f"{name}: {error}") from error
