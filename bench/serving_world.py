@@ -14,10 +14,12 @@ import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import psutil
+from confluent_kafka import Producer
 
 from adapters.clock import wall_ms
 from adapters.kafka import ensure_topics, producer, topic_name
@@ -58,6 +60,11 @@ class World:
     sequence: int = 0
     changes: dict[str, Any] = field(default_factory=dict)
 
+    @cached_property
+    def _client(self) -> Producer:
+        """One that has its connections, as the decider's: making them takes half a second."""
+        return producer(self.settings, linger_ms=0)
+
     def point(self, champion: str | None, **roles: Any) -> ModelPointer:
         """Writes a pointer, as the decider does; returns it once the broker has it."""
         self.sequence += 1
@@ -75,9 +82,8 @@ class World:
 
     def write(self, topic: Topic, key: str, value: bytes) -> None:
         """Writes one record and waits for the broker."""
-        client = producer(self.settings, linger_ms=0)
-        client.produce(topic_name(self.settings, topic), value, key.encode())
-        if client.flush(20):
+        self._client.produce(topic_name(self.settings, topic), value, key.encode())
+        if self._client.flush(20):
             raise RuntimeError(f"{topic.name}: the broker did not take a record in 20 s")
 
 
