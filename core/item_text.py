@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 TEXT_WIDTH = 256
 _WORD_WEIGHT = 2.0
+_WORDS_KEPT = 20_000
 
 
 def text_vectors(titles: Sequence[str]) -> NDArray[np.float32]:
@@ -24,17 +26,28 @@ def text_vectors(titles: Sequence[str]) -> NDArray[np.float32]:
 
     *Source:* Weinberger et al., Feature Hashing for Large Scale Multitask Learning, 2009.
     """
-    vectors = np.zeros((len(titles), TEXT_WIDTH), np.float32)
-    for row, title in zip(vectors, titles, strict=True):
-        for word in title.lower().split():
-            _add(row, word, _WORD_WEIGHT)
-            padded = f"^{word}$"
-            for i in range(len(padded) - 2):
-                _add(row, padded[i : i + 3], 1.0)
+    hashed = [
+        (number, *_hashed(word))
+        for number, title in enumerate(titles)
+        for word in title.lower().split()
+    ]
+    # Sums are of whole numbers: the same in whatever order.
+    places = [number * TEXT_WIDTH + codes for number, codes, _ in hashed]
+    sums: NDArray[np.float64] = np.zeros(len(titles) * TEXT_WIDTH)
+    if places:
+        weights = np.concatenate([one for _, _, one in hashed])
+        sums = np.bincount(np.concatenate(places), weights, len(sums)).astype(np.float64)
+    vectors = sums.astype(np.float32).reshape(len(titles), TEXT_WIDTH)
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
     return np.asarray(np.divide(vectors, norms, out=vectors, where=norms > 0), np.float32)
 
 
-def _add(row: NDArray[np.float32], token: str, weight: float) -> None:
-    code = zlib.crc32(token.encode())
-    row[code % TEXT_WIDTH] += weight if code & 0x8000_0000 else -weight
+@lru_cache(_WORDS_KEPT)
+def _hashed(word: str) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """The places of a word and of its trigrams, and what each adds there; words come again."""
+    padded = f"^{word}$"
+    tokens = [word, *(padded[at : at + 3] for at in range(len(padded) - 2))]
+    codes = np.array([zlib.crc32(token.encode()) for token in tokens], np.int64)
+    weights = np.where(codes & 0x8000_0000, 1.0, -1.0)
+    weights[0] *= _WORD_WEIGHT
+    return codes % TEXT_WIDTH, weights

@@ -9,30 +9,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from core.arranging import REACH, Cap, arranged
 from core.candidates import PINNED, RELATION, Ask, Ground
 from core.catalogue import Catalogue, Rows
-from core.diversity import ItemLikeness, mmr
-from core.exposure import Answer, HourlyLimit, Limit, ShareLimit
+from core.exposure import Answer
+from core.list_arranger import ListArranger, Pool
 from core.ranking import Ranked
-from core.row_masks import Bools, ByRow, FilterMasks, selecting
-from core.rules import Exposure, Rules
+from core.row_masks import FilterMasks
+from core.rules import Rules
 from core.rules_in_force import InForce, RulesNow
 from core.shop_state import ShopState
-
-DIVERSE_POOL = 100
-"""How many of the best candidates diversity may choose among."""
 
 RELATED_TAKEN = 60
 OF_ONE_ITEM = 20
 SESSION_ITEMS = 20
-
-_ALL = np.zeros(1, np.int64)  # the one key of a limit that items share
 
 
 class RuleBook:
@@ -47,22 +40,16 @@ class RuleBook:
     def __init__(self, rules: Rules | None = None, name: str = "", *, limits: bool = True) -> None:
         self._rules = rules if rules is not None else Rules()
         self._name = name
-        self._limits = _Limits(self._rules.exposure, None) if limits else None
+        self._arranger = ListArranger(self._rules, limits=limits)
         self._filters = FilterMasks()
-        self._likeness = ItemLikeness()
         self._catalogue: Catalogue | None = None
         self._in_force = RulesNow(self._rules)
 
     def followed_by(self, rules: Rules, name: str) -> RuleBook:
         """The book of new rules; a limit of exposure that stays the same goes on counting."""
-        book = RuleBook(rules, name, limits=False)
-        if self._limits is not None:
-            book._limits = _Limits(rules.exposure, self._limits)
-        book._catalogue, book._filters, book._likeness = (
-            self._catalogue,
-            self._filters,
-            self._likeness,
-        )
+        book = RuleBook(rules, name)
+        book._arranger = self._arranger.followed_by(rules)
+        book._catalogue, book._filters = self._catalogue, self._filters
         return book
 
     @property
@@ -106,18 +93,9 @@ class RuleBook:
         odds = order.scores + now.terms(catalogue, rows)
         at = np.array(order.order)
         at = at[np.argsort(-odds[at], kind="stable")]
-        pins = self._pinned(ground, rows)
-        over, caps = self._caps(now, ask, catalogue, rows)
-        wanted: list[int] = at[~over[at]].tolist()
-        pinned = set(pins.values())
-        free = [candidate for candidate in wanted if candidate not in pinned]
-        if diversity > 0:
-            pool = free[:DIVERSE_POOL]
-            likeness = self._likeness.matrix(catalogue, rows[pool])
-            picked = mmr(odds[pool], likeness, diversity, ask.k + REACH)
-            free = [pool[i] for i in picked] + free[DIVERSE_POOL:]
-        free += [candidate for candidate in at[over[at]].tolist() if candidate not in pinned]
-        found = arranged([*pinned, *free], ask.k, pins, caps)
+        pool = Pool(rows, odds, at.tolist(), self._pinned(ground, rows))
+        wanted = Answer(ask.k, ask.now_ms)
+        found = self._arranger.arranged(now, catalogue, pool, wanted, diversity)
         return replace(
             order,
             order=found.order,
@@ -128,19 +106,16 @@ class RuleBook:
     def served(self, state: ShopState, ask: Ask, item_ids: Sequence[str]) -> None:
         """Counts one answer that was given, for the limits of exposure."""
         now = self._now(state, ask)
-        if self._limits is None or not now.exposure:
+        if not now.exposure:
             return
         row_of = state.catalogue.row_of
         rows = np.array([row_of[item] for item in item_ids if item in row_of], np.int64)
-        answer = Answer(len(item_ids), ask.now_ms)
-        for rule in now.exposure:
-            self._limits.add(rule, state.catalogue, rows, answer)
+        self._arranger.served(now, state.catalogue, rows, Answer(len(item_ids), ask.now_ms))
 
     def _now(self, state: ShopState, ask: Ask) -> InForce:
         if state.catalogue is not self._catalogue:
             self._catalogue, self._in_force = state.catalogue, RulesNow(self._rules)
-            if self._limits is not None:
-                self._limits = _Limits(self._rules.exposure, None)
+            self._arranger.begin_anew()
         return self._in_force.on(ask.surface, ask.now_ms)
 
     def _pins(self, ground: Ground) -> dict[int, int]:
@@ -160,67 +135,6 @@ class RuleBook:
         return {
             places[row]: candidate for candidate, row in enumerate(rows.tolist()) if row in places
         }
-
-    def _caps(
-        self, now: InForce, ask: Ask, catalogue: Catalogue, rows: Rows
-    ) -> tuple[Bools, list[Cap]]:
-        """Which candidates are over a limit for themselves, and how many of each group may be."""
-        caps = [Cap(heads.of(catalogue, rows), rule.count) for rule, heads in now.at_most]
-        over: Bools = np.zeros(len(rows), np.bool_)
-        if self._limits is not None:
-            for rule in now.exposure:
-                members, room = self._limits.room(rule, catalogue, rows, Answer(ask.k, ask.now_ms))
-                if rule.each_item:
-                    over |= members & (room < 1)
-                else:
-                    caps.append(_capped(members, int(room[0])))
-        return over, [*caps, _capped(over, 0)] if over.any() else caps
-
-
-class _Limited(NamedTuple):
-    """A rule with what it has counted and the items that it is about."""
-
-    rule: Exposure
-    limit: Limit
-    members: ByRow
-
-
-class _Limits:
-    """A counter and a mask per limit of exposure."""
-
-    def __init__(self, rules: Sequence[Exposure], former: _Limits | None) -> None:
-        known = former._known if former is not None else []
-        self._known: list[_Limited] = [
-            next((one for one in known if one.rule == rule), None)
-            or _Limited(rule, _limit(rule), ByRow(selecting(rule), np.bool_))
-            for rule in rules
-        ]
-
-    def _of(self, rule: Exposure) -> _Limited:
-        return next(one for one in self._known if one.rule == rule)
-
-    def room(
-        self, rule: Exposure, catalogue: Catalogue, rows: Rows, answer: Answer
-    ) -> tuple[Bools, NDArray[np.float64]]:
-        """Which rows it is about, and how many more of each, or of all, may be shown."""
-        known = self._of(rule)
-        inside = known.members.at(catalogue)[rows]
-        return inside, known.limit.room(rows if rule.each_item else _ALL, answer)
-
-    def add(self, rule: Exposure, catalogue: Catalogue, rows: Rows, answer: Answer) -> None:
-        known = self._of(rule)
-        inside = rows[known.members.at(catalogue)[rows]]
-        known.limit.add(inside if rule.each_item else np.zeros(len(inside), np.int64), answer)
-
-
-def _capped(members: Bools, most: int) -> Cap:
-    return Cap(np.where(members, 0, -1).tolist(), most)
-
-
-def _limit(rule: Exposure) -> Limit:
-    if rule.share is not None:
-        return ShareLimit(rule.share, rule.window)
-    return HourlyLimit(rule.per_hour or 1)
 
 
 def related_rows(ground: Ground) -> Rows:

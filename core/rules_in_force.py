@@ -16,6 +16,7 @@ from core.row_masks import Bools, ByRow, Some, passing, selecting
 from core.rules import AtMost, Boost, Bury, Exposure, Pin, Rule, Rules
 
 KEPT_SURFACES = 64
+SEARCH = "search"
 
 
 class CategoryHeads:
@@ -89,6 +90,30 @@ def in_force(rules: Rules, surface: str, now_ms: int) -> Rules:
             kind: [rule for rule in getattr(rules, kind) if rule.holds(surface, now_ms)]
             for kind in Rules.__struct_fields__
         }
+    )
+
+
+def of_searches(rules: Rules) -> Rules:
+    """The rules that hold for searches.
+
+    What is about single items holds on all surfaces; what arranges a whole list only where its
+    `surfaces` name searches: who asks for mugs wants mugs, however many alike.
+
+    >>> from core.rules import parse_rules
+    >>> rules = parse_rules("[[at_most]]\\ncount = 3\\n[[block]]\\nitems = ['a']")
+    >>> held = of_searches(rules)
+    >>> len(held.at_most), len(held.block)
+    (0, 1)
+    """
+    return Rules(
+        block=rules.block,
+        require=rules.require,
+        boost=rules.boost,
+        bury=rules.bury,
+        pin=[rule for rule in rules.pin if SEARCH in rule.surfaces],
+        exposure=[rule for rule in rules.exposure if SEARCH in rule.surfaces],
+        at_most=[rule for rule in rules.at_most if SEARCH in rule.surfaces],
+        diversity=[rule for rule in rules.diversity if SEARCH in rule.surfaces],
     )
 
 

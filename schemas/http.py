@@ -11,7 +11,7 @@ import msgspec
 
 from schemas.events import Id, Millis, Query
 from schemas.http_explained import Explanation as Explanation
-from schemas.predictions import Count, DeadlineMs, Filters, ItemIds, Label, Surface
+from schemas.predictions import Count, DeadlineMs, Diversity, Filters, ItemIds, Label, Surface
 
 MOST_IN_BATCH = 100
 MOST_EVENTS = 1_000
@@ -53,7 +53,7 @@ class RecommendQuestion(AskedForItems, frozen=True, kw_only=True, omit_defaults=
     task: Id = "recommend"
     candidate_item_ids: ItemIds = []
     history_item_ids: Annotated[list[Id], msgspec.Meta(max_length=200)] | None = None
-    diversity: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.0
+    diversity: Diversity = 0.0
 
 
 class SimilarQuestion(AskedForItems, frozen=True, kw_only=True, omit_defaults=True):
@@ -64,10 +64,11 @@ class SimilarQuestion(AskedForItems, frozen=True, kw_only=True, omit_defaults=Tr
 
 
 class SearchQuestion(AskedForItems, frozen=True, kw_only=True, omit_defaults=True):
-    """Items for words."""
+    """Items for words; `diversity` from 0 to 1 trades relevance for items unlike each other."""
 
     query: Query
     task: Id = "search"
+    diversity: Diversity = 0.0
 
 
 class ClassifyQuestion(Asked, frozen=True, kw_only=True, omit_defaults=True):

@@ -32,6 +32,7 @@ class Filters(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 Count = Annotated[int, msgspec.Meta(ge=1, le=100)]
 ItemIds = Annotated[list[Id], msgspec.Meta(max_length=1_000)]
+Diversity = Annotated[float, msgspec.Meta(ge=0, le=1)]
 DeadlineMs = Annotated[int, msgspec.Meta(ge=1, le=60_000)]
 
 
@@ -57,7 +58,7 @@ class RecommendRequest(
     candidate_item_ids: ItemIds = []
     history_item_ids: Annotated[list[Id], msgspec.Meta(max_length=200)] | None = None
     filters: Filters | None = None
-    diversity: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.0
+    diversity: Diversity = 0.0
     deadline_ms: DeadlineMs | None = None
 
 
@@ -81,7 +82,10 @@ class SimilarRequest(
 class SearchRequest(
     msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="kind", tag="search"
 ):
-    """Items for words. Personal data in the words is taken out before they are logged."""
+    """Items for words. Personal data in the words is taken out before they are logged.
+
+    `diversity` is as of recommendations.
+    """
 
     request_id: Id
     visitor_id: Id
@@ -92,6 +96,7 @@ class SearchRequest(
     exclude_item_ids: ItemIds = []
     as_of_ms: Millis | None = None
     filters: Filters | None = None
+    diversity: Diversity = 0.0
     deadline_ms: DeadlineMs | None = None
 
 
@@ -137,7 +142,8 @@ class Context(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     `history_given` says that the request brought the history; `item_id` is the item that similar
     ones were asked for; `rules` names the shop's rules in force; `corrected_query` is what was
-    searched for in place of words that no item has.
+    searched for in place of words that no item has. `diversity` is what the request wants; of a
+    search, what the rules want where the request wants none.
     """
 
     history: list[str] = []

@@ -22,7 +22,7 @@ from schemas.predictions import Filters, SearchRequest
 from serving.rules_file import RulesFile
 from serving.search_items import SearchItems
 from serving.search_query import Wording, wording
-from serving.search_rules import Ruled, SearchRules, Wanted, ruled
+from serving.search_rules import Ruled, SearchRules, Wanted, ruled, shown
 
 FOUND = 100
 """Items that each of the two ways to find brings."""
@@ -39,6 +39,7 @@ class Found:
     """Candidates of one search: what they are, what found each, and their columns so far."""
 
     words: Wording
+    wanted: Wanted
     item_ids: list[str]
     titles: list[str]
     sources: list[list[str]]
@@ -70,7 +71,7 @@ class Finder:
         n = max(FOUND, request.k) + len(request.exclude_item_ids)
         with items.lock:
             words = wording(items.book, items.index, request.query)
-            wanted = self._rules.wanted(items.book.catalogue, now_ms, request.k)
+            wanted = self._rules.wanted(items.book.catalogue, request, now_ms)
         hits = self._hits(words, _narrowing(filters), n, wanted)
         cosines, degraded = self._cosines(version, words.text)
         with items.lock:
@@ -79,8 +80,8 @@ class Finder:
             near = _nearest(cosines, passes, n)
             brought = (*exact, *hits, *near, *wanted.pins)
             rows = self._kept(brought, passes, set(request.exclude_item_ids))
-            found = self._described(rows, words, (exact, hits, near))
-            found.rules = ruled(wanted, items.book.catalogue, rows)
+            found = self._described(rows, (words, wanted), (exact, hits, near))
+            found.rules = ruled(wanted, items.book.catalogue, rows, exact)
             if version is not None:
                 terms = [items.book.terms[row] for row in rows]
                 forms, counts = version.card.bm25, items.book.counts
@@ -88,6 +89,14 @@ class Finder:
         found.columns[DENSE] = _of_rows(cosines, rows)
         found.degraded = degraded
         return found
+
+    def shown(self, found: Found, order: list[int], odds: Floats) -> list[int]:
+        """The candidates to show, of all in the wanted order, and their log-odds, shape (n,)."""
+        wanted = found.wanted
+        if not (wanted.now.arranges or wanted.diversity > 0):
+            return order[: wanted.answer.shown]
+        with self._items.lock:
+            return shown(wanted, found.rules, self._items.book.catalogue, order, odds)
 
     def _hits(
         self, words: Wording, narrowing: Narrowing, n: int, wanted: Wanted
@@ -132,14 +141,15 @@ class Finder:
     def _described(
         self,
         rows: list[int],
-        words: Wording,
+        asked: tuple[Wording, Wanted],
         brought: tuple[Sequence[int], dict[int, float], Sequence[int]],
     ) -> Found:
         catalogue = self._items.book.catalogue
         exact, hits, near = brought
         by = ((EXACT, set(exact)), (BM25, set(hits)), (NEAR, set(near)))
         return Found(
-            words=words,
+            words=asked[0],
+            wanted=asked[1],
             item_ids=[catalogue.item_ids[row] for row in rows],
             titles=[catalogue.titles[row] for row in rows],
             sources=[[name for name, those in by if row in those] for row in rows],

@@ -10,6 +10,7 @@ from typing import Protocol
 
 from adapters.access_check import Caller
 from core.candidates import SIMILAR
+from core.rules_in_force import SEARCH
 from schemas.errors import InvalidEvent, Unavailable
 from schemas.predictions import (
     ClassifyRequest,
@@ -24,7 +25,6 @@ from serving.desk import Desk
 from serving.explained import Explainer
 from serving.intake import EventIntake
 from serving.metrics import Metrics
-from serving.search_rules import SURFACE as SEARCH
 from serving.state import Live
 from serving.texts import SURFACE as CLASSIFY
 

@@ -8,7 +8,6 @@ knows no transport.
 from __future__ import annotations
 
 import logging
-import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,7 +18,9 @@ from adapters.onnx import GRAPH_ERRORS
 from adapters.text_version import SEARCH, SearchVersion
 from core.degrading import MODEL_FAILED, NO_MODEL
 from core.pair_budget import PairCost, next_pairs
+from core.rules_in_force import SEARCH as SURFACE
 from core.scrub import scrubbed
+from core.search_blend import linear_blend
 from core.search_columns import CROSS
 from core.search_order import finite, least_for_unread, order
 from core.settings import Settings
@@ -30,7 +31,6 @@ from serving.answer import POLICY, Moment
 from serving.finding import FOUND, Finder, Floats, Found
 from serving.rules_file import RulesFile
 from serving.search_items import SearchItems
-from serving.search_rules import SURFACE
 from serving.text_versions import TextVersions
 
 PAIR = "pair"
@@ -42,12 +42,21 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Listed:
-    """The order: places among the candidates with their scores, best first, and the features."""
+    """The order: places among the candidates with their scores, best first, and the features.
+
+    `odds` of each candidate, shape (n,), are with what boosts add, and for rules alone.
+    """
 
     places: list[tuple[int, float]]
+    odds: Floats
     features: Floats | None
     version: str
     degraded: str | None
+
+    @property
+    def order(self) -> list[int]:
+        """The candidates, best first."""
+        return [place for place, _ in self.places]
 
 
 class SearchDesk:
@@ -135,7 +144,8 @@ class SearchDesk:
         if unheard:
             return None
         places = _order(found, table, version)
-        return Listed(places, finite(table, blend), version.version, degraded)
+        odds = linear_blend(table, blend) + found.rules.terms
+        return Listed(places, odds, finite(table, blend), version.version, degraded)
 
     def _read(
         self, found: Found, version: SearchVersion, first: list[int], until_s: float
@@ -174,11 +184,12 @@ class SearchDesk:
             arm="champion" if listed.version else "fallback",
             model_version=listed.version,
             weights_version="",
-            slots=_slots(found, listed, request.k),
+            slots=_slots(found, listed, self._finder.shown(found, listed.order, listed.odds)),
             context=Context(
                 exclude_item_ids=request.exclude_item_ids,
                 filters=request.filters,
-                rules=found.rules.name,
+                diversity=found.wanted.diversity,
+                rules=found.wanted.name,
                 corrected_query=scrubbed(found.words.corrected, region)[:MOST_QUERY],
             ),
             session_id=request.session_id,
@@ -205,15 +216,15 @@ def _plain(found: Found, degraded: str) -> Listed:
         for item_id, score in zip(found.item_ids, found.bm25.tolist(), strict=True)
     ]
     ranked = sorted(range(len(scores)), key=lambda at: (-scores[at], found.item_ids[at]))
-    odds = {at: found.rules.terms[at] - math.log(rank) for rank, at in enumerate(ranked, start=1)}
+    odds = found.rules.terms.copy()
+    odds[ranked] -= np.log(np.arange(1, len(ranked) + 1))
     ranked.sort(key=lambda at: (found.item_ids[at] not in found.exact, -odds[at]))
-    return Listed([(at, scores[at]) for at in ranked], None, "", degraded)
+    return Listed([(at, scores[at]) for at in ranked], odds, None, "", degraded)
 
 
-def _slots(found: Found, listed: Listed, k: int) -> list[Slot]:
+def _slots(found: Found, listed: Listed, shown: list[int]) -> list[Slot]:
     """The list that is shown; of what is pinned nothing is to be learned."""
     table, pinned, scores = listed.features, found.rules.pinned, dict(listed.places)
-    shown = found.rules.arranged(list(scores), k)[:k]
     return [
         Slot(
             item_id=found.item_ids[place],

@@ -88,7 +88,8 @@ export interface Consent {
  *
  * `history_given` says that the request brought the history; `item_id` is the item that similar
  * ones were asked for; `rules` names the shop's rules in force; `corrected_query` is what was
- * searched for in place of words that no item has.
+ * searched for in place of words that no item has. `diversity` is what the request wants; of a
+ * search, what the rules want where the request wants none.
  */
 export interface Context {
   history?: string[];
@@ -572,7 +573,7 @@ export interface SearchBatch {
   requests: SearchQuestion[];
 }
 
-/** Items for words. */
+/** Items for words; `diversity` from 0 to 1 trades relevance for items unlike each other. */
 export interface SearchQuestion {
   request_id?: string | null;
   visitor_id?: string | null;
@@ -584,6 +585,7 @@ export interface SearchQuestion {
   filters?: Filters | null;
   query: string;
   task?: string;
+  diversity?: number;
 }
 
 /** Items found, best first; `corrected_query` is what was searched for instead, or null. */
@@ -597,7 +599,11 @@ export interface SearchReply {
   corrected_query: string | null;
 }
 
-/** Items for words. Personal data in the words is taken out before they are logged. */
+/**
+ * Items for words. Personal data in the words is taken out before they are logged.
+ *
+ * `diversity` is as of recommendations.
+ */
 export interface SearchRequest {
   kind: "search";
   request_id: string;
@@ -609,6 +615,7 @@ export interface SearchRequest {
   exclude_item_ids?: string[];
   as_of_ms?: number | null;
   filters?: Filters | null;
+  diversity?: number;
   deadline_ms?: number | null;
 }
 

@@ -48,8 +48,17 @@ def point(shop: Shop, task: str, champion: str) -> None:
 
 @pytest.fixture(scope="module")
 def shop(kafka_address: str, tmp_path_factory: pytest.TempPathFactory) -> Shop:
-    home = str(tmp_path_factory.mktemp("home"))
-    shop = Shop(Settings(kafka=kafka_address, topic_prefix="words.", home=home))
+    home = tmp_path_factory.mktemp("home")
+    rules = home / "rules.toml"
+    rules.write_text("[[at_most]]\ncount = 1\nsurfaces = ['search']\n")
+    shop = Shop(
+        Settings(kafka=kafka_address, topic_prefix="words.", home=str(home), rules=str(rules))
+    )
+    for number in range(3):
+        kite = Item(item_id=f"kite-{number}", updated_at_ms=1, title="paper kite", category="Kites")
+        shop.write(topics.ITEMS, kite.item_id, kite)
+    balloon = Item(item_id="balloon", updated_at_ms=1, title="paper balloon", category="Balloons")
+    shop.write(topics.ITEMS, balloon.item_id, balloon)
     for colour in made.COLOURS:
         for thing in made.THINGS:
             item = Item(item_id=f"{colour}-{thing}", updated_at_ms=1, title=f"{colour} {thing}")
@@ -120,6 +129,26 @@ def test_searches_and_texts_are_answered_by_words_alone_and_then_by_their_versio
     assert (labelled.task, labelled.surface, labelled.slots) == ("desk", "classify", [])
     assert (labelled.model_version, labelled.query) == (names["desk"], None)
     assert sum(one.score for one in labelled.labels) == pytest.approx(1.0, abs=1e-4)
+
+
+def test_rules_and_diversity_hold_for_searches_over_http_and_kafka_alike(
+    shop: Shop, replica: Process
+) -> None:
+    wanted = {"visitor_id": "v", "query": "paper kite -", "k": 4, "diversity": 0.5}
+    reply = httpx.post(f"{replica.url}/v1/search", json=wanted | {"request_id": "arranged"})
+    with answers_of(shop.settings) as predictions:
+        asked = ask(shop, SearchRequest, **wanted)
+        found = predictions.answers([asked, "arranged"])
+    over_http = [item["item_id"] for item in reply.json()["items"]]
+    assert over_http[:2] == ["kite-0", "balloon"]
+    for answer in found.values():
+        assert [slot.item_id for slot in answer.slots] == over_http
+        assert answer.context.diversity == 0.5
+        assert answer.context.rules
+        assert {slot.propensity for slot in answer.slots} == {1.0}
+    refused = httpx.post(f"{replica.url}/v1/search", json=wanted | {"diversity": 1.5})
+    assert refused.status_code == 400
+    assert refused.json()["errors"][0]["path"] == "$.diversity"
 
 
 def test_an_altered_version_and_an_unknown_task_are_refused(shop: Shop, replica: Process) -> None:

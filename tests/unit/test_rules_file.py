@@ -9,6 +9,7 @@ import pytest
 
 from core.candidates import Ask
 from core.exposure import Answer
+from core.list_arranger import Pool
 from core.rule_book import RuleBook
 from core.rules import Rules, parse_rules
 from core.settings import Settings, parse
@@ -83,14 +84,16 @@ def test_a_limit_of_exposure_that_stays_goes_on_counting() -> None:
     limit = "[[exposure]]\nitems = ['a']\nper_hour = 1\n"
     state, ask = ShopState(), Ask(visitor_id="v", surface="home", now_ms=0)
     state.put_item("a", "a", 1.0, 1)
+    state.put_item("b", "b", 1.0, 1)
+    pool = Pool(np.arange(2), np.array([1.0, 0.0]), [0, 1], {})
     book = RuleBook(parse_rules(limit), "one")
     book.served(state, ask, ["a"])
     later = book.followed_by(parse_rules(limit + "[[block]]\nitems = ['b']"), "two")
     other = later.followed_by(parse_rules(limit.replace("= 1", "= 2")), "three")
-    for each, room in ((later, 0), (other, 2)):
-        assert each._limits is not None
-        (known,) = each._limits._known
-        assert known.limit.room(np.array([0]), Answer(10, 0)).tolist() == [room]
+    for each, order in ((later, [1, 0]), (other, [0, 1])):
+        now = each._now(state, ask)
+        found = each._arranger.arranged(now, state.catalogue, pool, Answer(1, 0), 0.0)
+        assert found.order == order
 
 
 def test_the_exploration_slice_has_bounds() -> None:

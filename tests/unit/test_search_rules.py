@@ -75,10 +75,16 @@ def test_rules_of_other_surfaces_and_none_leave_searches_alone(
     text = (
         "[[block]]\nsurfaces = ['home']\nitems = ['red-cup']\n"
         "[[boost]]\nsurfaces = ['similar']\nfactor = 9\ncategories = ['Home/Lamps']\n"
-        "[[pin]]\nitem = 'black-lamp'\nposition = 1\n"  # of all surfaces: not for searches
+        # What arranges a list and is of all surfaces is not for searches.
+        "[[pin]]\nitem = 'black-lamp'\nposition = 1\n"
+        "[[at_most]]\ncount = 1\ndepth = 1\n[[diversity]]\nvalue = 0.9\n"
+        "[[exposure]]\neach_item = true\nper_hour = 1\n"
     )
-    after = asked(items, served, rules_in(tmp_path, text))
-    assert (after.slots, before.context.rules) == (before.slots, "")
+    desk = desk_over(items, served, rules=rules_in(tmp_path, text))
+    for _ in range(3):
+        after = ask(desk, "cup", k=30)
+        assert (after.slots, before.context.rules) == (before.slots, "")
+        assert after.context.diversity == 0.0
 
 
 def test_pins_stand_in_their_places_and_nothing_is_learned_from_them(
