@@ -64,6 +64,10 @@ class ArtefactStore:
         except OSError as error:
             raise Unavailable(f"{task}/{version}/{name} cannot be read: {error}") from error
 
+    def folder(self, task: str, version: str) -> Path:
+        """Where the files of a version lie; raises as `get` for what is no plain name."""
+        return self._path(task, version)
+
     def versions(self, task: str) -> list[str]:
         """Versions that are wholly written, oldest event date first."""
         folder = self.root / _checked(task)

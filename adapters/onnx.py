@@ -4,29 +4,28 @@ Nothing here runs code from an artefact: JSON, and a graph of standard operators
 nothing; a version that fails a check is refused with the reason.
 """
 
-import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 import msgspec
 import numpy as np
-import onnxruntime
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as runtime_errors
 
 from adapters.artefacts import ArtefactStore
+from adapters.sequence_graph import Floats, SequenceGraph, may_refer
 from adapters.version_files import Rest, decoded, load_manifest, no_rest, verified_files
-from core.model_version import GRAPH, RANKER, VOCABULARY
+from core.model_version import GRAPH, ITEM_VECTORS, RANKER, VOCABULARY
 from core.ranking import RankerWeights
-from core.sequence import SequenceScores, SequenceVocabulary
+from core.sequence import HISTORY_LENGTH, ITEMS_AT_ONCE, SequenceScores, SequenceVocabulary
 from schemas.errors import RejectedModel
 from schemas.models import Manifest, Probe
 
 NORMALISED_WITHIN = 1e-3
 NEEDED_FILES = (GRAPH, VOCABULARY, RANKER)
-Floats = NDArray[np.float32]
 GRAPH_ERRORS = (
     runtime_errors.Fail,
     runtime_errors.InvalidArgument,
@@ -45,21 +44,6 @@ class RankerFile(msgspec.Struct, frozen=True, kw_only=True):
     coef: list[float]
     bias: float
     version: str
-
-
-class SequenceGraph:
-    """An ONNX graph from tokens (batch, 50), int64, to logits (batch, V+1), on one thread."""
-
-    def __init__(self, graph: bytes) -> None:
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        self._session = _session(graph, options)
-
-    def logits(self, tokens: NDArray[np.int64]) -> Floats:
-        """Raw scores, shape (batch, V+1); column 0 has no meaning."""
-        return np.asarray(self._session.run(["logits"], {"history": tokens})[0], np.float32)
 
 
 @dataclass(frozen=True)
@@ -112,24 +96,6 @@ class LoadedVersion:
         return np.stack([self.words.encode(history) for history in histories])
 
 
-def _session(graph: bytes, options: onnxruntime.SessionOptions) -> onnxruntime.InferenceSession:
-    """A session over a graph that other threads go on beside.
-
-    Given bytes, ONNX Runtime parses them with the interpreter locked: 17 to 140 ms for 52 MB. Given
-    a file it does not; so the bytes become one that exists in memory alone, where the system has
-    such files, and nobody can change it between verification and parsing.
-    """
-    providers = ["CPUExecutionProvider"]
-    if not hasattr(os, "memfd_create"):
-        return onnxruntime.InferenceSession(graph, options, providers=providers)
-    with open(os.memfd_create(GRAPH), "wb", buffering=0) as file:
-        rest = memoryview(graph)
-        while rest:
-            rest = rest[file.write(rest) :]
-        path = f"/proc/self/fd/{file.fileno()}"
-        return onnxruntime.InferenceSession(path, options, providers=providers)
-
-
 def log_probabilities(logits: Floats) -> Floats:
     """Log-softmax over columns 1 to V, shape (batch, V+1); column 0 becomes minus infinity."""
     known = logits[:, 1:]
@@ -138,12 +104,6 @@ def log_probabilities(logits: Floats) -> Floats:
     result = np.full_like(logits, -np.inf)
     result[:, 1:] = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
     return result
-
-
-def is_normalised(graph: SequenceGraph, probe: Probe) -> bool:
-    """Whether the answers to the probe are log-probabilities over columns 1 to V."""
-    answers = graph.logits(np.asarray(probe.histories, np.int64))[:, 1:].astype(np.float64)
-    return bool(np.all(np.abs(np.exp(answers).sum(axis=1) - 1.0) < NORMALISED_WITHIN))
 
 
 def load_version(
@@ -167,21 +127,20 @@ def load_version(
             f"{version} was trained on feature schema {manifest.feature_schema}, "
             f"this process computes {feature_schema}",
         )
-    files = verified_files(store, manifest, NEEDED_FILES, rest)
+    files = verified_files(store, manifest, _needed(manifest), rest)
     vocabulary = decoded(files, VOCABULARY, list[str])
     if len(vocabulary) != manifest.vocabulary_size:
         raise RejectedModel("malformed_file", f"{version}: {VOCABULARY} has another size")
     ranker = decoded(files, RANKER, dict[str, RankerFile])
-    graph = _probed_graph(files[GRAPH], manifest)
-    words = SequenceVocabulary(vocabulary)
+    graph, normalised = _probed_graph(files, manifest, store.folder(task, version))
     return LoadedVersion(
         version=version,
         manifest=manifest,
         vocabulary=vocabulary,
         ranker={surface: _weights(file) for surface, file in ranker.items()},
-        words=words,
+        words=SequenceVocabulary(vocabulary, _index(vocabulary, rest)),
         graph=graph,
-        normalised=is_normalised(graph, manifest.probe),
+        normalised=normalised,
     )
 
 
@@ -190,9 +149,17 @@ def probe_difference(graph: SequenceGraph, probe: Probe) -> float:
 
     An expected row holds the first columns of the answer, as many as it has.
     """
-    if not probe.histories or len(probe.histories) != len(probe.outputs):
+    return _difference(_answers(graph, probe), probe)
+
+
+def _answers(graph: SequenceGraph, probe: Probe) -> Floats:
+    histories = probe.histories or [[0] * HISTORY_LENGTH]
+    return graph.logits(np.asarray(histories, np.int64))
+
+
+def _difference(answers: Floats, probe: Probe) -> float:
+    if not probe.histories or len(answers) != len(probe.outputs):
         return float("inf")
-    answers = graph.logits(np.asarray(probe.histories, np.int64))
     worst = 0.0
     for answer, expected in zip(answers, probe.outputs, strict=True):
         if not 0 < len(expected) <= len(answer):
@@ -211,16 +178,41 @@ def _weights(file: RankerFile) -> RankerWeights:
     )
 
 
-def _probed_graph(data: bytes, manifest: Manifest) -> SequenceGraph:
+def _needed(manifest: Manifest) -> list[str]:
+    """What is read of a version: its item vectors, too, where its graph may refer to them."""
+    sizes = {entry.path: entry.size_bytes for entry in manifest.files}
+    vectors_bytes = sizes.get(ITEM_VECTORS)
+    if vectors_bytes is None or not may_refer(sizes.get(GRAPH, 0), vectors_bytes):
+        return list(NEEDED_FILES)
+    return [*NEEDED_FILES, ITEM_VECTORS]
+
+
+def _index(item_ids: list[str], rest: Rest) -> dict[str, int]:
+    """Each item's place, with turns for other threads."""
+    index: dict[str, int] = {}
+    for first in range(0, len(item_ids), ITEMS_AT_ONCE):
+        part = item_ids[first : first + ITEMS_AT_ONCE]
+        index.update(zip(part, range(first, first + len(part)), strict=True))
+        rest()
+    return index
+
+
+def _probed_graph(
+    files: Mapping[str, bytes], manifest: Manifest, folder: Path
+) -> tuple[SequenceGraph, bool]:
+    """The graph, and whether its answers to the probe are log-probabilities over columns 1 to V."""
+    probe = manifest.probe
     try:
-        graph = SequenceGraph(data)
-        difference = probe_difference(graph, manifest.probe)
+        graph = SequenceGraph(files[GRAPH], files.get(ITEM_VECTORS, b""), folder)
+        answers = _answers(graph, probe)
     except GRAPH_ERRORS as error:
         raise RejectedModel("wrong_answers", f"{manifest.version}: {error}") from error
-    if difference > manifest.probe.tolerance:
+    difference = _difference(answers, probe)
+    if difference > probe.tolerance:
         raise RejectedModel(
             "wrong_answers",
             f"{manifest.version} answers its probe {difference:.2g} off, "
-            f"at most {manifest.probe.tolerance:.2g}",
+            f"at most {probe.tolerance:.2g}",
         )
-    return graph
+    sums = np.exp(answers[:, 1:], dtype=np.float64).sum(axis=1)
+    return graph, bool(np.all(np.abs(sums - 1.0) < NORMALISED_WITHIN))

@@ -13,7 +13,7 @@ import numpy as np
 
 from core.features import FEATURE_NAMES, feature_schema_hash
 from core.item_text import text_vectors
-from core.model_version import GRAPH, RANKER, VOCABULARY, digest, identified
+from core.model_version import RANKER, VOCABULARY, digest, identified
 from core.sequence import HISTORY_LENGTH, SequenceVocabulary
 from core.settings import Settings
 from schemas.codec import encode
@@ -52,14 +52,13 @@ class Versions:
         Its ranker weights, version `shipped-SEED`, differ from every other seed's.
         """
         import torch
-        from safetensors.numpy import save as packed
 
         from adapters.artefacts import ArtefactStore
         from adapters.home import artefacts_url, home_of
-        from adapters.onnx import SequenceGraph
+        from adapters.sequence_graph import SequenceGraph
         from adapters.signing import load_or_create
         from core.model_version import sha256
-        from trainer.recommend.export import ITEM_VECTORS, graph_bytes, probe_of
+        from trainer.recommend.export import graph_bytes, probe_of, table_apart
         from trainer.recommend.fit import SequenceModel
         from trainer.recommend.model import SequenceNetwork, Shape
         from trainer.version import Made, store_signed
@@ -74,12 +73,10 @@ class Versions:
         tokens = np.random.default_rng(seed).integers(
             1, len(self.item_ids), (4, HISTORY_LENGTH), dtype=np.int64
         )
-        vectors = network.item_table().detach().numpy()
         files = {
-            GRAPH: graph,
+            **table_apart(graph),
             VOCABULARY: encode(list(self.item_ids)),
             RANKER: encode(dict.fromkeys(self.surfaces, self._ranker(seed))),
-            ITEM_VECTORS: packed({"items": np.ascontiguousarray(vectors)}),
         }
         manifest = identified(
             Manifest(

@@ -17,6 +17,9 @@ GRAPH = "sequence.onnx"
 VOCABULARY = "vocabulary.json"
 RANKER = "ranker.json"
 STATE = "state.safetensors"
+ITEM_VECTORS = "item_vectors.safetensors"
+TABLE = "served.table"
+"""The graph's item table, shape (V, D): its values are those of ITEM_VECTORS and nowhere else."""
 
 
 def sha256(data: bytes) -> str:

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 from confluent_kafka import Message
 
 from adapters.garbage import set_aside
@@ -20,7 +21,7 @@ from core.sequence import SequenceVocabulary
 from core.settings import Settings
 from core.shop_people import meet, person_of
 from core.shop_state import ShopState
-from core.vocabularies import columns_of
+from core.vocabularies import columns_in_parts
 from schemas import topics
 from schemas.codec import Decoder
 from schemas.errors import InvalidEvent
@@ -134,9 +135,14 @@ class Live:
     def prepare(self, vocabulary: SequenceVocabulary) -> None:
         """Looks up the catalogue's columns in a vocabulary before a version with it answers.
 
-        Without the lock, but for items that came meanwhile: the catalogue only grows.
+        Without the lock, but for items that came meanwhile: the catalogue only grows. In parts, as
+        answers wait for the interpreter, too.
         """
-        columns = columns_of(self.state.catalogue.item_ids, vocabulary)
+        parts = [np.zeros(0, np.int64)]
+        for part in columns_in_parts(self.state.catalogue.item_ids, vocabulary):
+            parts.append(part)
+            time.sleep(PAUSE_S)
+        columns = np.concatenate(parts)
         with self.lock:
             self.state.vocabularies.know(vocabulary, columns)
 

@@ -8,13 +8,16 @@ from pathlib import Path
 
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from safetensors.numpy import save
 
 from adapters.artefacts import ArtefactStore
 from adapters.home import artefacts_url, home_of
+from adapters.sequence_graph import item_vectors
 from adapters.signing import load_or_create, sign
 from bench.serving_version import Versions
 from core.model_version import (
     GRAPH,
+    ITEM_VECTORS,
     MANIFEST,
     RANKER,
     SIGNATURE,
@@ -37,6 +40,7 @@ class Workshop:
     home: Path
     items: tuple[str, ...] = ("a", "b", "c", "d", "e", "f")
     also_listed: list[FileDigest] = field(default_factory=list)
+    not_listed: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         settings = Settings(home=str(self.home))
@@ -70,7 +74,11 @@ class Workshop:
     ) -> str:
         """Another version like one that is there, properly signed; `fields` are its manifest's."""
         changed = {**self.files(like), **(files or {})}
-        listed = [digest(path, data) for path, data in sorted(changed.items())]
+        listed = [
+            digest(path, data)
+            for path, data in sorted(changed.items())
+            if path not in self.not_listed
+        ]
         values = {"files": listed + self.also_listed, "task": task} | fields
         manifest = identified(msgspec.structs.replace(self.manifest(like), **values))
         data = encode(manifest)
@@ -106,6 +114,30 @@ def altered_graph(shop: Workshop, version: str, _other: str) -> str:
     data[len(data) // 2] ^= 1
     path.write_bytes(data)
     return version
+
+
+def altered_vectors(shop: Workshop, version: str, _other: str) -> str:
+    path = shop.folder(version) / ITEM_VECTORS
+    path.write_bytes(path.read_bytes()[:-1] + b"?")
+    return version
+
+
+def vectors_of_another(shop: Workshop, version: str, other: str) -> str:
+    return shop.signed(version, {ITEM_VECTORS: shop.files(other)[ITEM_VECTORS]})
+
+
+def fewer_vectors(shop: Workshop, version: str, _other: str) -> str:
+    items = item_vectors(shop.files(version)[ITEM_VECTORS])
+    return shop.signed(version, {ITEM_VECTORS: save({"items": items[:-1].copy()})})
+
+
+def no_vectors(shop: Workshop, version: str, _other: str) -> str:
+    return shop.signed(version, {ITEM_VECTORS: b"no vectors"})
+
+
+def vectors_not_listed(shop: Workshop, version: str, _other: str) -> str:
+    shop.not_listed = (ITEM_VECTORS,)
+    return shop.signed(version)
 
 
 def missing_file(shop: Workshop, version: str, _other: str) -> str:
@@ -172,6 +204,11 @@ SPOILED: dict[Spoil, str] = {
     signed_by_another: "bad_signature",
     altered_manifest: "bad_signature",
     altered_graph: "digest_mismatch",
+    altered_vectors: "digest_mismatch",
+    vectors_of_another: "wrong_answers",
+    fewer_vectors: "wrong_answers",
+    no_vectors: "wrong_answers",
+    vectors_not_listed: "wrong_answers",
     missing_file: "missing_file",
     another_schema: "schema_mismatch",
     another_network: "wrong_answers",

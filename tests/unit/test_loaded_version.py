@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from version_factory import ITEMS, Version, changed, graph_bytes, path_of
 
 from adapters.artefacts import ArtefactStore
-from adapters.onnx import Floats, LoadedVersion, SequenceGraph, load_version
+from adapters.onnx import LoadedVersion, load_version
+from adapters.sequence_graph import Floats, SequenceGraph
 from core.features import feature_schema_hash
 from core.model_version import GRAPH, MANIFEST, RANKER, SIGNATURE, VOCABULARY, digest
 from schemas.codec import encode

@@ -7,7 +7,7 @@ from core.sequence import HISTORY_LENGTH, SequenceVocabulary
 from trainer.recommend.adamw import AdamW
 from trainer.recommend.cross_entropy import CrossEntropy
 from trainer.recommend.fit import Recipe, SequenceModel, fit
-from trainer.recommend.model import Dropout
+from trainer.recommend.model import Dropout, looked_up
 from trainer.recommend.windows import VisitorSessions, draw_windows, flatten
 
 _ITEMS = [f"{colour}{n}" for colour in ("red", "blue") for n in range(6)]
@@ -118,7 +118,9 @@ def test_only_the_last_place_or_only_used_places_give_what_all_places_give() -> 
     tokens = torch.from_numpy(np.stack([model.vocabulary.encode(["red0", "blue1", "red2"])] * 2))
     table = model.network.item_table()
     every = model.network.hidden(tokens, table)
-    assert torch.allclose(model.network.newest(tokens, table), every[:, -1], atol=1e-6)
+    assert torch.allclose(
+        model.network.newest(tokens, looked_up(tokens, table)), every[:, -1], atol=1e-6
+    )
     used = tokens == tokens[0, -2]
     assert torch.allclose(model.network.hidden(tokens, table, used), every[used], atol=1e-6)
 

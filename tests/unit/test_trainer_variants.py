@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from shop_factory import shop_data
 
-from adapters.onnx import SequenceGraph
+from adapters.sequence_graph import SequenceGraph
 from core.sequence import SequenceVocabulary
 from schemas.models import Variant
 from trainer.recommend.data import training_sessions, vocabulary_of

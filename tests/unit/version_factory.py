@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from onnx import TensorProto, helper, numpy_helper
 
 from adapters.artefacts import ArtefactStore
-from adapters.onnx import SequenceGraph
+from adapters.sequence_graph import SequenceGraph
 from adapters.signing import sign
 from core.features import FEATURE_NAMES, feature_schema_hash
 from core.model_version import (

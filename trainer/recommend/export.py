@@ -11,15 +11,18 @@ import warnings
 from collections.abc import Mapping
 
 import numpy as np
+import onnx
 import torch
 from numpy.typing import NDArray
+from onnx import numpy_helper
+from onnx.external_data_helper import set_external_data
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 from torch import Tensor, nn
 
-from adapters.onnx import SequenceGraph
+from adapters.sequence_graph import SequenceGraph
 from core.item_text import TEXT_WIDTH
-from core.model_version import GRAPH, RANKER, STATE, VOCABULARY
+from core.model_version import GRAPH, ITEM_VECTORS, RANKER, STATE, TABLE, VOCABULARY
 from core.ranking import RankerWeights
 from core.sequence import HISTORY_LENGTH
 from core.shop_state import ShopState
@@ -34,12 +37,7 @@ PROBE_HISTORIES = 4
 NEIGHBOURS = 20
 NEIGHBOURS_AT_ONCE = 256
 POPULAR = 500
-ITEM_VECTORS, TEXT, COOCCURRENCE, POPULARITY = (
-    "item_vectors.safetensors",
-    "text.json",
-    "cooccurrence.json",
-    "popularity.json",
-)
+TEXT, COOCCURRENCE, POPULARITY = "text.json", "cooccurrence.json", "popularity.json"
 Tokens = NDArray[np.int64]
 
 
@@ -78,6 +76,20 @@ def graph_bytes(model: SequenceModel) -> bytes:
     return written.getvalue()
 
 
+def table_apart(graph: bytes) -> dict[str, bytes]:
+    """The graph as it is stored, and the file of item vectors that it takes its table from.
+
+    It is ONNX external data: from the version's folder any runtime loads it.
+    """
+    model = onnx.load_from_string(graph)
+    (table,) = (each for each in model.graph.initializer if each.name == TABLE)
+    values = numpy_helper.to_array(table)
+    vectors = save_tensors({"items": values})
+    set_external_data(table, ITEM_VECTORS, len(vectors) - values.nbytes, values.nbytes)
+    table.ClearField("raw_data")
+    return {GRAPH: model.SerializeToString(deterministic=True), ITEM_VECTORS: vectors}
+
+
 def graph_difference(graph: SequenceGraph, model: SequenceModel, tokens: Tokens) -> float:
     """The largest absolute difference between graph and network on these rows."""
     with torch.no_grad():
@@ -113,13 +125,11 @@ def version_files(
 ) -> dict[str, bytes]:
     """Every file of a version but the manifest and its signature."""
     item_ids = list(model.vocabulary.item_ids)
-    vectors = model.served().state_dict()["table"].numpy()
     return {
-        GRAPH: graph,
+        **table_apart(graph),
         VOCABULARY: encode(item_ids),
         RANKER: encode({surface: _ranker(weights) for surface, weights in ranker.items()}),
         STATE: save_tensors(model.as_parent().tensors),
-        ITEM_VECTORS: save_tensors({"items": np.ascontiguousarray(vectors)}),
         TEXT: encode({"encoding": "hashed", "width": TEXT_WIDTH, "titles": titles}),
         COOCCURRENCE: encode(_neighbours(state, item_ids)),
         POPULARITY: encode(_popularity(state)),

@@ -21,7 +21,7 @@ from core.search_skipped import SKIPPED
 from core.search_skipped import taught as by_slot
 from core.sequence import SequenceVocabulary
 from trainer.recommend.data import ExploredSlot, Lesson, LessonKind
-from trainer.recommend.model import SequenceNetwork
+from trainer.recommend.model import SequenceNetwork, looked_up
 
 LARGEST_WEIGHT = 20.0
 """Bound of 1 / propensity: a rarer draw would rule the loss by itself."""
@@ -148,7 +148,8 @@ def steps_of(
 def lesson_loss(network: SequenceNetwork, told: Taught, rows: NDArray[np.int64]) -> torch.Tensor:
     """Mean over some lessons of -log p of the good and -log(1 - p) of the bad ones."""
     table = network.item_table()
-    newest = network.newest(torch.from_numpy(told.tokens[rows]), table)
+    tokens = torch.from_numpy(told.tokens[rows])
+    newest = network.newest(tokens, looked_up(tokens, table))
     said = torch.log_softmax(newest @ table.T + network.item_bias, dim=1)
     item = torch.from_numpy(told.item[rows])[:, None]
     chosen = said.gather(1, item)[:, 0]

@@ -121,20 +121,19 @@ class SequenceNetwork(nn.Module):  # type: ignore[misc]
 
         With `used` (B, T) bool only those places are finished, shape (used, D).
         """
-        x, read = self._read(tokens, table, tokens.shape[1])
+        x, read = self._read(tokens, looked_up(tokens, table), tokens.shape[1])
         if used is not None:
             x, read = x[used], read[used]
         return self.norm(self.blocks[-1].finish(x, read))
 
-    def newest(self, tokens: Tensor, table: Tensor) -> Tensor:
-        """Hidden state after the last token, (B, T) to (B, D)."""
-        x, read = self._read(tokens, table, 1)
+    def newest(self, tokens: Tensor, found: Tensor) -> Tensor:
+        """Hidden state after the last token: (B, T) and its items (B, T, D) to (B, D)."""
+        x, read = self._read(tokens, found, 1)
         return self.norm(self.blocks[-1].finish(x[:, 0], read[:, 0]))
 
-    def _read(self, tokens: Tensor, table: Tensor, places: int) -> tuple[Tensor, Tensor]:
+    def _read(self, tokens: Tensor, found: Tensor, places: int) -> tuple[Tensor, Tensor]:
         """The newest places before the last block, and what they read there, (B, places, D)."""
-        padded = torch.cat([torch.zeros_like(table[:1]), table])
-        x = self.dropout(padded[tokens] * table.shape[1] ** 0.5)
+        x = self.dropout(found * self.shape.width**0.5)
         length = tokens.shape[1]
         hidden = self.future[:length, :length] | (tokens == 0)[:, None, None, :]
         mask, distance = hidden.to(x.dtype) * -1e4, self.distance[:length, :length]
@@ -144,8 +143,17 @@ class SequenceNetwork(nn.Module):  # type: ignore[misc]
         return x[:, -places:], read
 
 
+def looked_up(tokens: Tensor, table: Tensor) -> Tensor:
+    """Vectors of the items of a batch, zero for padding: (B, T) and (V, D) to (B, T, D)."""
+    return torch.cat([torch.zeros_like(table[:1]), table])[tokens]
+
+
 class ServedNetwork(nn.Module):  # type: ignore[misc]
-    """What is exported: the item table is a constant and only the last place is scored."""
+    """What is exported: the item table is a constant and only the last place is scored.
+
+    It looks items up and scores them in one table as it is, so that a graph holds it once: neither
+    with a row for padding in front nor turned over.
+    """
 
     def __init__(self, network: SequenceNetwork) -> None:
         super().__init__()
@@ -154,5 +162,8 @@ class ServedNetwork(nn.Module):  # type: ignore[misc]
 
     def forward(self, history: Tensor) -> Tensor:
         """Tokens (B, 50) int64, padded in front with 0, to log-probabilities (B, V) float32."""
-        last = self.network.newest(history, self.table)
-        return torch.log_softmax(last @ self.table.T + self.network.item_bias, dim=-1)
+        known = (history > 0)[:, :, None].to(self.table.dtype)
+        found = self.table[(history - 1).clamp(min=0)] * known
+        last = self.network.newest(history, found)
+        scores = nn.functional.linear(last, self.table, self.network.item_bias)
+        return torch.log_softmax(scores, dim=-1)

@@ -16,7 +16,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from numpy.typing import NDArray
 
 from adapters.artefacts import ArtefactStore
-from adapters.onnx import SequenceGraph, probe_difference
+from adapters.onnx import probe_difference
+from adapters.sequence_graph import SequenceGraph
 from core.gate import GRAPH_TOLERANCE, LARGEST_BYTES, SLOWEST_MS, at_most, not_below, verdict
 from core.model_version import identified
 from core.settings import Settings

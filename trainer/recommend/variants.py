@@ -22,7 +22,8 @@ import torch
 from numpy.typing import NDArray
 from onnxruntime.quantization import QuantType, quantize_dynamic
 
-from adapters.onnx import SequenceGraph, log_probabilities
+from adapters.onnx import log_probabilities
+from adapters.sequence_graph import SequenceGraph
 from core.gate import Compared, Floats, not_worse
 from core.sequence import SequenceVocabulary
 from schemas.models import Variant
