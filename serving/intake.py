@@ -7,7 +7,7 @@ from core.event_rules import check, limits_of
 from core.settings import Settings
 from schemas import topics
 from schemas.codec import Decoder, cloud_headers
-from schemas.errors import InvalidEvent, Overloaded
+from schemas.errors import InvalidEvent, Overloaded, Unavailable
 from schemas.events import ShopEvent
 from schemas.http import MOST_EVENTS, EventError, EventsTaken
 from serving.outbox import Outbox, Outgoing
@@ -27,8 +27,12 @@ class EventIntake:
         self._limits = limits_of(settings)
         self._most_waiting = settings.waiting_events
 
-    def take(self, body: bytes) -> EventsTaken:
+    def take(self, body: bytes, within_s: float = ACKNOWLEDGED_WITHIN_S) -> EventsTaken:
         """Produces the good events and waits for the broker; names the bad ones.
+
+        Args:
+            body: as it was posted.
+            within_s: what is left of the time that the broker is given; nothing is sent without.
 
         Raises:
             InvalidEvent: the body is neither an event nor a list of at most 1,000.
@@ -42,10 +46,12 @@ class EventIntake:
                 records.append(self._outgoing(bytes(raw)))
             except InvalidEvent as error:
                 errors.append(EventError(index=index, reason=error.reason, message=str(error)))
+        if within_s <= 0:
+            raise Unavailable("Kafka has not acknowledged what came before; none of these was sent")
         waiting = self._outbox.waiting
         if waiting and waiting + len(records) > self._most_waiting:
             raise Overloaded(f"{waiting} events wait for Kafka; try again in 1 s", 1.0)
-        self._outbox.send(records, 0.5).wait(ACKNOWLEDGED_WITHIN_S)
+        self._outbox.send(records, 0.5).wait(within_s)
         return EventsTaken(accepted=len(records), errors=errors)
 
     def _outgoing(self, value: bytes) -> Outgoing:

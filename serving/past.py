@@ -4,6 +4,7 @@ Reads the table `events` below the offsets that Kafka still holds, in event time
 rest.
 """
 
+import contextlib
 import logging
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -18,7 +19,7 @@ from core.shop_people import Person, meet
 from core.shop_state import ShopState
 from schemas import topics
 from schemas.codec import Decoder
-from schemas.errors import Unavailable
+from schemas.errors import InvalidEvent, Unavailable
 from schemas.items import Item
 
 PAGE = 100_000
@@ -107,10 +108,17 @@ def put_items(settings: Settings, state: ShopState) -> None:
     follower = Follower(settings, [topics.ITEMS])
     decode = Decoder(Item)
     for _, message in follower.catch_up(CATCH_UP_S):
-        if message.value() is not None:
+        # What is no item is told by whoever goes on to follow the topic, from its start.
+        with contextlib.suppress(InvalidEvent):
             item: Item = decode(message.value())
             put_item(state, item)
     follower.close()
+
+
+def gone(key: bytes | None) -> Item:
+    """What a record without value says: the shop has deleted the item that the key names."""
+    name = (key or b"").decode("utf-8", "replace")
+    return Item(item_id=name, updated_at_ms=0, available=False)
 
 
 def put_item(state: ShopState, item: Item) -> None:

@@ -37,7 +37,7 @@ from schemas.models import ModelPointer, Weights
 from schemas.watermarks import Watermark
 from serving.checkpoint import Checkpoints, Offsets, Place
 from serving.merge import EventMerge
-from serving.past import Reach, put_item, put_items, state_from_clickhouse
+from serving.past import Reach, gone, put_item, put_items, state_from_clickhouse
 from serving.saving import Saving
 from serving.staleness import Staleness
 from serving.versions import Versions
@@ -223,7 +223,7 @@ class Live:
         """The record; None where there is none, or it does not decode."""
         value = message.value()
         if value is None:
-            return None
+            return gone(message.key()) if name == topics.ITEMS.name and message.key() else None
         try:
             return self._decoders[name](value)
         except InvalidEvent as error:

@@ -22,7 +22,7 @@ from adapters.text_version import SearchVersion, TextVersion, load_text_version
 from core.settings import Settings
 from schemas import topics
 from schemas.codec import Decoder
-from schemas.errors import InvalidEvent, RejectedModel, Unavailable
+from schemas.errors import BadSettings, InvalidEvent, RejectedModel, Unavailable
 from schemas.ids import derived_id
 from schemas.models import ModelLog, ModelPointer
 
@@ -126,7 +126,9 @@ class TextVersions:
         for task, (pointer, live) in list(self._wanted.items()):
             try:
                 self._carry_out(pointer, live)
-            except Unavailable as error:
+            except (Unavailable, BadSettings) as error:
+                if isinstance(error, BadSettings) and not live:
+                    raise  # at start; a key file that goes bad later ends no answers
                 log.warning("will try again: %s", error)
                 stopping.wait(RETRY_S)
                 continue

@@ -15,7 +15,7 @@ from typing import Any
 from adapters.clock import wall_ms
 from adapters.onnx import LoadedVersion
 from core.version_memory import Claim
-from schemas.errors import RejectedModel, Unavailable
+from schemas.errors import BadSettings, RejectedModel, Unavailable
 from schemas.ids import derived_id
 from schemas.models import ModelLog, ModelPointer, Weights
 from serving.engine import Engine, refusal
@@ -114,7 +114,9 @@ class Versions:
                 (pointer, live), self._wanted = self._wanted, None
             try:
                 self._obey(pointer, live)
-            except Unavailable as error:
+            except (Unavailable, BadSettings) as error:
+                if isinstance(error, BadSettings) and not live:
+                    raise  # at start; a key file that goes bad later ends no answers
                 log.warning("will try again: %s", error)
                 self._again(pointer, live)
 

@@ -17,6 +17,7 @@ from serving_factory import (
     wall_ms,
 )
 
+from adapters.kafka import topic_name
 from core.settings import Settings
 from schemas import topics
 from schemas.codec import REASON_HEADER
@@ -90,6 +91,9 @@ def test_request_over_kafka_is_answered_within_its_filters_and_the_newest_rules(
             item_id=f"kettle-{number}", updated_at_ms=1_000, category="Home/Kitchen", price=number
         )
         shop.write(topics.ITEMS, item.item_id, item)
+    deleted = Item(item_id="kettle-9", updated_at_ms=1_000, category="Home/Kitchen", price=1)
+    shop.write(topics.ITEMS, deleted.item_id, deleted)
+    shop.producer.produce(topic_name(shop.settings, topics.ITEMS), None, deleted.item_id)
     filters = Filters(categories=["Home"], price_to=2.5)
     rules = Path(shop.settings.rules)
     rules.write_text("[[block]]\nitems = ['kettle-1']\n")
@@ -104,7 +108,7 @@ def test_request_over_kafka_is_answered_within_its_filters_and_the_newest_rules(
             shop.flush()
             answer = predictions.answers([request_id])[request_id]
             listed = {slot.item_id for slot in answer.slots}
-            assert listed <= {*expected, "kettle-1"}
+            assert listed <= {*expected, "kettle-1", deleted.item_id}
     assert (answer.context.filters, answer.context.rules) == (filters, name)
     assert "rules_files_total" in httpx.get(f"{replica.url}/metrics").text
 

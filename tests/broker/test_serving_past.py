@@ -29,6 +29,7 @@ def test_replica_takes_from_clickhouse_what_kafka_has_deleted(
     shop.stock()
     _store(shop, "old", ["c", "d"], wall_ms() - 90_000)
     _delete_all(shop)
+    shop.write(topics.ITEMS, "spoilt", b"{}")
     shop.buy("old", "e", at_ms=wall_ms() - 1_000)
     shop.flush()
     with running(shop.settings, clickhouse=unique_database) as replica:

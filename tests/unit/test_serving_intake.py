@@ -4,7 +4,7 @@ import pytest
 
 from core.settings import Settings
 from schemas.codec import encode
-from schemas.errors import Overloaded
+from schemas.errors import Overloaded, Unavailable
 from schemas.events import EventItem, ItemViewed
 from serving.intake import EventIntake
 from serving.outbox import Delivery, Outgoing
@@ -51,3 +51,11 @@ def test_large_call_passes_while_nothing_waits() -> None:
     outbox = SlowOutbox()
     intake = EventIntake(Settings(waiting_events=10), "serving-1", outbox)  # type: ignore[arg-type]
     assert intake.take(_body(12)).accepted == 12
+
+
+def test_who_waited_for_a_turn_as_long_as_the_broker_may_take_is_refused_unsent() -> None:
+    outbox = SlowOutbox()
+    intake = EventIntake(Settings(), "serving-1", outbox)  # type: ignore[arg-type]
+    with pytest.raises(Unavailable):
+        intake.take(_body(1), within_s=0.0)
+    assert outbox.sent == []

@@ -111,6 +111,29 @@ def test_a_version_comes_good_where_there_was_none(replica: Replica) -> None:
     assert replica.champion == replica.made[1]
 
 
+def test_a_key_file_that_goes_bad_ends_no_answers_and_is_read_again(
+    replica: Replica, caplog: pytest.LogCaptureFixture
+) -> None:
+    first, second = replica.make(1), replica.make(2)
+    replica.point(first)
+    key = replica.home / "keys" / "verify.pem"
+    good = key.read_bytes()
+    key.write_bytes(b"half a ke")
+
+    def mend() -> None:
+        deadline = time.monotonic() + 30
+        while "will try again" not in caplog.text and time.monotonic() < deadline:
+            time.sleep(0.01)
+        key.write_bytes(good)
+
+    mending = threading.Thread(target=mend)
+    mending.start()
+    replica.point(second)
+    mending.join()
+    assert "verify.pem" in caplog.text
+    assert (replica.champion, replica.refusals) == (second, [])
+
+
 def test_a_late_joiner_holds_the_engine_of_one_that_saw_every_pointer(tmp_path: Path) -> None:
     with following(tmp_path) as early:
         names = [early.make(seed) for seed in (1, 2, 3)]
