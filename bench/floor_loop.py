@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 
 from bench.floor_data import Session, put_items
 from core.baselines import BASELINES
-from core.candidates import DISCOVER, Ask, Candidates, gather_each, ground_of
+from core.candidates import Ask, Candidates, gather_each, ground_of
 from core.popularity import DAY_MS
 from core.ranker import OnlineRanker
 from core.ranking import RankerWeights, ranked
 from core.sequence import SequenceScores
 from core.shop_state import ShopState
+from core.surfaces import DISCOVER
 from schemas.predictions import Slot
 
 SURFACES = ("home", DISCOVER)

@@ -8,12 +8,13 @@ import numpy as np
 
 from bench.floor_data import Session, put_items
 from core.baselines import popular_7d
-from core.candidates import DISCOVER, Ask, gather_each, ground_of
+from core.candidates import Ask, gather_each, ground_of
 from core.features import feature_schema_hash
 from core.ranking import RankerWeights
 from core.ranking import ranked as in_order
 from core.settings import DAY_MS, Settings
 from core.shop_state import ShopState
+from core.surfaces import DISCOVER
 from core.task_stage import TaskStage
 from schemas.metrics import DriftAlarm, Metric
 from schemas.models import Gate, ModelLog, Publish, Retrain, Weights

@@ -11,10 +11,11 @@ from functools import cache
 from bench.floor_data import Session
 from bench.floor_loop import Judged
 from bench.floor_models import Scorer
-from core.candidates import DISCOVER, Ask, gather
+from core.candidates import Ask, gather
 from core.ranking import RankerWeights, rank
 from core.sequence import SequenceScores
 from core.shop_state import ShopState
+from core.surfaces import DISCOVER
 
 
 class Static:

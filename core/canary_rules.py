@@ -2,7 +2,8 @@
 
 A step passes when the version is surely not worse by more than the margin on every used surface; it
 is taken back when it is surely worse, badly served, not reached by its visitors, or undecided for
-too long. Without that evidence nothing passes.
+too long. Without that evidence nothing passes. A surface that is asked far less than the busiest
+can take a step back, but none waits for it.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import NamedTuple
 from core.canary import STEPS, Arms, Canary
 from core.intervals import sample_ratio_mismatch
 from core.pairs import Tally
-from core.promotion_rules import Rules, Verdict
+from core.promotion_rules import Rules, Verdict, busy, left_out
 from core.sequential import Difference, Share, share_difference, split_days, split_p, surely_above
 from core.service_tally import slower_tail, worse_service
 from core.settings import DAY_MS
@@ -49,7 +50,8 @@ def canary_plan(
     >>> canary_plan(rules, {"home": tally}, {"home": 60_000}, 6 * DAY_MS).steps
     [5, 25, 50]
     """
-    days = {step: _days(rules, tallies, answered, waited_ms, step / 100, alpha) for step in STEPS}
+    judged = {n: tallies[n] for n in busy(rules, answered) if n in tallies and tallies[n].n}
+    days = {step: _days(rules, judged, answered, waited_ms, step / 100, alpha) for step in STEPS}
     evidence = {f"canary_{step}_days": _finite(days[step]) for step in STEPS}
     evidence["canary_days"] = _finite(sum(days.values()))
     within = rules.canary_within_ms / DAY_MS
@@ -84,13 +86,15 @@ def judge_step(rules: Rules, step: Canary, waited_ms: int, alpha: float = 0.05) 
     breach = _breach(rules, used, step)
     if breach:
         return Verdict("reject", breach, evidence)
-    enough = all(step.surfaces[n].canary.n >= rules.minimum_n for n in used)
-    sure = all(evidence[f"{name}_low"] >= -rules.margin for name in used)
-    if used and enough and sure:
-        better = [name for name in used if evidence[f"{name}_low"] > 0]
+    answers = {name: step.surfaces[name].canary.n for name in used}
+    judged = busy(rules, answers)
+    enough = all(answers[name] >= rules.minimum_n for name in judged)
+    sure = all(evidence[f"{name}_low"] >= -rules.margin for name in judged)
+    if judged and enough and sure:
+        better = [name for name in judged if evidence[f"{name}_low"] > 0]
         superior = f", better on {' and '.join(better)}" if better else ""
         text = f"at {step.percent} % not worse by more than {rules.margin:g}{superior}"
-        return Verdict("promote", text, evidence)
+        return Verdict("promote", text + left_out(used, judged, answers), evidence)
     if waited_ms >= 2 * rules.canary_within_ms:
         days = waited_ms / DAY_MS
         return Verdict("reject", f"not judged at {step.percent} % within {days:.0f} days", evidence)
@@ -161,10 +165,9 @@ def _days(
 ) -> float:
     days = [0.0]
     for name, tally in tallies.items():
-        if tally.n and name in rules.surfaces:
-            rate = min(max(tally.champion_hits / tally.n, 0.01), 0.99)
-            a_day = answered.get(name, 0) / max(waited_ms / DAY_MS, 1e-9)
-            days.append(split_days(rate, rules.margin, share, a_day, alpha))
+        rate = min(max(tally.champion_hits / tally.n, 0.01), 0.99)
+        a_day = answered.get(name, 0) / max(waited_ms / DAY_MS, 1e-9)
+        days.append(split_days(rate, rules.margin, share, a_day, alpha))
     return max(days)
 
 

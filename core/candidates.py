@@ -19,11 +19,11 @@ from core.catalogue import Rows
 from core.likely import likely_rows, log_probs_of
 from core.sequence import SequenceScores
 from core.shop_state import ShopState
+from core.surfaces import BUY_AGAIN, DISCOVER
 from core.top import sorted_union, top_allowed
 from core.visitor_history import VisitorHistory
 from schemas.predictions import PINNED_SOURCE, Filters
 
-DISCOVER, BUY_AGAIN, SIMILAR = "discover", "buy_again", "similar"
 OWN, COOCCURRENCE, POPULARITY, SEQUENCE, TEXT, RELATION, PINNED, ASKED = (1 << i for i in range(8))
 SOURCE_NAMES = {
     OWN: "own",

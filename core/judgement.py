@@ -1,18 +1,18 @@
 """How one answer compares with the basket that followed; knows nothing of windows or streams.
 
-On `discover` an answer is judged on the items new to the shopper alone. An answer that was followed
-by nothing to compare with is not judged: it says nothing about which items were wanted.
+What counts of it on which surface is in `core/surfaces.py`. An answer that was followed by nothing
+to compare with is not judged: it says nothing about which items were wanted.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
+from core.surfaces import wanted
 from schemas.outcomes import JudgedList
 
-DISCOVER = "discover"
 K = 10
 _DISCOUNTS = tuple(1 / math.log2(position + 1) for position in range(1, K + 1))
 _IDEAL = tuple(sum(_DISCOUNTS[:n]) for n in range(K + 1))
@@ -28,12 +28,12 @@ class Judgement(NamedTuple):
     mrr10: float
 
 
-def target(judged: JudgedList) -> list[str]:
+def target(judged: JudgedList) -> Collection[str]:
     """The items that the answer is judged on, empty when it cannot be judged."""
-    return judged.new_basket if judged.surface == DISCOVER else judged.basket
+    return wanted(judged.surface, judged.basket, judged.new_basket)
 
 
-def judge(item_ids: Sequence[str], wanted: Sequence[str]) -> Judgement | None:
+def judge(item_ids: Sequence[str], bought: Collection[str]) -> Judgement | None:
     """The first ten items of a list against what was bought, or None when nothing was.
 
     NDCG is Järvelin and Kekäläinen 2002 with binary gain.
@@ -44,9 +44,9 @@ def judge(item_ids: Sequence[str], wanted: Sequence[str]) -> Judgement | None:
     >>> judge(["a"], []) is None
     True
     """
-    if not wanted:
+    if not bought:
         return None
-    bought = set(wanted)
+    bought = set(bought)
     places = [place for place, item in enumerate(item_ids[:K]) if item in bought]
     if not places:
         return Judgement(0.0, 0.0, 0.0, 0.0, 0.0)

@@ -6,7 +6,7 @@ Differences are hit rates at 10, challenger less champion, on the same requests.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
 import msgspec
@@ -17,6 +17,8 @@ from core.settings import DAY_MS
 LEAST_PAIRED_SHARE = 0.8
 MOST_ADDED_DEGRADED = 0.02
 FEWEST_PAIRS = 20
+WAITED_FOR_SHARE = 0.5
+"""A surface with a smaller share of the busiest one's answers holds up no decision."""
 REJECT_ALPHA = 0.05
 """A worse challenger is turned away at this level whatever its number: that promotes nothing."""
 
@@ -40,6 +42,27 @@ class Verdict(NamedTuple):
     evidence: dict[str, float]
 
 
+def busy(rules: Rules, answered: Mapping[str, int]) -> list[str]:
+    """The surfaces with a fair share of the busiest one's judged answers.
+
+    >>> rules = Rules(margin=0.05, minimum_n=150, timeout_ms=10, surfaces=("home", "buy_again"))
+    >>> busy(rules, {"home": 200, "buy_again": 60})
+    ['home']
+    """
+    most = max((answered.get(name, 0) for name in rules.surfaces), default=0)
+    return [n for n in rules.surfaces if answered.get(n, 0) >= max(WAITED_FOR_SHARE * most, 1)]
+
+
+def left_out(used: Sequence[str], judged: Sequence[str], answers: Mapping[str, int]) -> str:
+    """What a reason says of the used surfaces that were not waited for.
+
+    >>> left_out(["home", "buy_again"], ["home"], {"buy_again": 60})
+    '; not compared: buy_again (n = 60)'
+    """
+    few = [f"{name} (n = {answers.get(name, 0)})" for name in used if name not in judged]
+    return f"; not compared: {', '.join(few)}" if few else ""
+
+
 def judge_shadow(
     rules: Rules,
     tallies: Mapping[str, Tally],
@@ -50,8 +73,9 @@ def judge_shadow(
     """The challenger's verdict from paired answers; every look is allowed.
 
     `alpha` is this candidate's share of the budget, for the lower bounds. Rejected once an upper
-    bound is below zero; promoted once every used surface is non-inferior within the margin; at the
-    timeout by the point estimates, and the reason says so.
+    bound is below zero; promoted once every surface is non-inferior within the margin; at the
+    timeout by the point estimates, and the reason says so. A surface that is asked far less than
+    the busiest counts once it has the minimum of pairs, and until then holds up nothing.
 
     >>> rules = Rules(margin=0.05, minimum_n=150, timeout_ms=10, surfaces=("home",))
     >>> equal = Tally(n=200, total=0.0, squares=20.0, champion_hits=140)
@@ -61,20 +85,26 @@ def judge_shadow(
     'promote'
     """
     used = [name for name in rules.surfaces if answered.get(name, 0)]
+    pairs = {name: tally.n for name, tally in tallies.items()}
+    often = busy(rules, answered)
+    judged = [name for name in used if name in often or _judged(tallies, name, rules)]
+    aside = left_out(used, judged, pairs)
     evidence = _evidence(rules, used, tallies, waited_ms, alpha)
     worse = [n for n in used if _judged(tallies, n, rules) and evidence[f"{n}_high"] < 0]
     if worse:
         return Verdict("reject", f"worse than the champion on {' and '.join(worse)}", evidence)
     late = waited_ms >= rules.timeout_ms
-    broken = _broken(used, tallies, answered)
+    asked = [name for name in used if name in judged or answered[name] >= FEWEST_PAIRS]
+    broken = _broken(asked, tallies, answered)
     if broken:
         return Verdict("reject" if late else "wait", broken, evidence)
-    sure = all(_judged(tallies, n, rules) and evidence[f"{n}_low"] >= -rules.margin for n in used)
-    if used and sure:
-        return Verdict("promote", f"not worse by more than {rules.margin:g}", evidence)
+    sure = all(_judged(tallies, n, rules) and evidence[f"{n}_low"] >= -rules.margin for n in judged)
+    if judged and sure:
+        return Verdict("promote", f"not worse by more than {rules.margin:g}{aside}", evidence)
     if not late:
         return Verdict("wait", "", evidence)
-    return _at_timeout(rules, used, tallies, evidence)
+    verdict = _at_timeout(rules, judged, tallies, evidence)
+    return verdict._replace(reason=verdict.reason + aside)
 
 
 def _at_timeout(

@@ -1,7 +1,7 @@
 """What followed each answer of a replay, kept apart from the streams' own join.
 
 Holds the baskets of open requests and, once their window has passed, one judged request with the
-lists of every policy. Judging: design section 10 (hit, recall; `discover` on new items only).
+lists of every policy. Judging: hit and recall; what counts on a surface is in `core/surfaces.py`.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from collections.abc import Sequence
 import msgspec
 
 from core.replay_plan import Ask
+from core.surfaces import wanted
 
-NEW_ITEMS_ONLY = "discover"
 SHOWN = "loop"
 
 
@@ -37,7 +37,7 @@ class JudgedRequest(msgspec.Struct):
     @property
     def wanted(self) -> set[str]:
         """The items that count on this surface; empty when the request is not counted."""
-        return self.new_basket if self.surface == NEW_ITEMS_ONLY else self.basket
+        return set(wanted(self.surface, self.basket, self.new_basket))
 
 
 class Judge:
@@ -50,12 +50,12 @@ class Judge:
         self._by_request: dict[str, JudgedRequest] = {}
         self._by_visitor: dict[str, list[JudgedRequest]] = {}
 
-    def ask(self, ask: Ask, surfaces: Sequence[str]) -> None:
-        """Opens one request per surface; call it before the purchases that follow the ask."""
+    def ask(self, ask: Ask) -> None:
+        """Opens its request on each surface; call it before the purchases that follow the ask."""
         before = frozenset(self._bought.get(ask.visitor_id, ()))
-        for surface in surfaces:
+        for surface, request_id in ask.request_ids.items():
             request = JudgedRequest(
-                request_id=ask.request_ids[surface],
+                request_id=request_id,
                 visitor_id=ask.visitor_id,
                 surface=surface,
                 session_id=ask.session_id,

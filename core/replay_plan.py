@@ -12,7 +12,8 @@ from typing import TypeGuard
 import msgspec
 
 from core.shop_state import KIND_WEIGHT
-from schemas.events import ShopEvent
+from core.surfaces import BUY_AGAIN
+from schemas.events import PurchaseMade, ShopEvent
 from schemas.ids import derived_id
 from schemas.items import Item
 
@@ -20,6 +21,8 @@ MINUTE_MS = 60_000
 ASK_BEFORE_MS = 1_000
 SHOWN_AFTER_MS = 1
 SHORTEST_BARRIER_MS = 5 * MINUTE_MS
+BUY_AGAIN_IN = 3
+"""One visit in so many opens the list of what to buy again."""
 # An answer, its impression and the event must fit between a barrier's start and the event.
 _GAP_MS = 3
 
@@ -59,7 +62,7 @@ Entry = Happened | Broken | Offered | LeftOut
 
 
 class Ask(msgspec.Struct, frozen=True):
-    """A visitor asks for a list on each surface at `as_of_ms`, just before an event."""
+    """A visitor asks for lists at `as_of_ms`, just before an event: request ids by surface."""
 
     visitor_id: str
     as_of_ms: int
@@ -84,7 +87,8 @@ class Planner:
     Asked is before the first event of a kind in `ask_before` of each session whose visitor had an
     event in an earlier barrier that says something of their taste (so that serving knows them; a
     refund does not). Without sessions a visitor
-    asks once a barrier. A barrier ends early when a visitor met in it would ask again.
+    asks once a barrier. A barrier ends early when a visitor met in it would ask again. For
+    `buy_again` asks only who has bought in an earlier barrier, in one visit of `BUY_AGAIN_IN`.
     """
 
     def __init__(
@@ -99,12 +103,16 @@ class Planner:
         self._shortest_ms = min(SHORTEST_BARRIER_MS, length_ms)
         self._known: set[str] = set()
         self._met: set[str] = set()
+        self._buyers: set[str] = set()
+        self._bought_here: set[str] = set()
         self._asked: dict[str, str] = {}
 
     def learn(self, entry: Entry) -> None:
         """Takes in an entry before which nothing is asked."""
         if _tells(entry):
             self._known.add(entry.event.visitor_id)
+        if _is_purchase(entry):
+            self._buyers.add(entry.event.visitor_id)
 
     def barriers(self, entries: Iterable[Entry], start_ms: int) -> Iterator[Barrier]:
         """The barriers after `start_ms`; spans in which nothing happens get none."""
@@ -121,6 +129,8 @@ class Planner:
             held.append(entry)
             if _tells(entry):
                 self._met.add(entry.event.visitor_id)
+            if _is_purchase(entry):
+                self._bought_here.add(entry.event.visitor_id)
         if held:
             yield self._close(number, begin_ms, max(end_ms, held[-1].at_ms), held)
 
@@ -144,7 +154,8 @@ class Planner:
     def _close(self, number: int, begin_ms: int, end_ms: int, held: list[Entry]) -> Barrier:
         asks = list(self._asks(held, begin_ms))
         self._known |= self._met
-        self._met = set()
+        self._buyers |= self._bought_here
+        self._met, self._bought_here = set(), set()
         return Barrier(number, begin_ms, end_ms, held, asks)
 
     def _asks(self, held: list[Entry], begin_ms: int) -> Iterator[Ask]:
@@ -171,10 +182,20 @@ class Planner:
             request_ids={
                 surface: derived_id("request", event.event_id, surface)
                 for surface in self._surfaces
+                if surface != BUY_AGAIN or self._buys_again(event)
             },
         )
+
+    def _buys_again(self, event: ShopEvent) -> bool:
+        """Whether this visit opens the list of what to buy again, drawn by the event's id."""
+        drawn = int(derived_id("buy again", event.event_id)[:8], 16)
+        return event.visitor_id in self._buyers and drawn % BUY_AGAIN_IN == 0
 
 
 def _tells(entry: Entry) -> TypeGuard[Happened]:
     """Whether the shop's state learns something of the visitor from this entry."""
     return isinstance(entry, Happened) and str(entry.event.__struct_config__.tag) in KIND_WEIGHT
+
+
+def _is_purchase(entry: Entry) -> TypeGuard[Happened]:
+    return isinstance(entry, Happened) and isinstance(entry.event, PurchaseMade)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 import msgspec
 
 from core.judgement import K
-from core.verdict import NEW_ITEMS_ONLY
+from core.surfaces import BUY_AGAIN, DISCOVER, wanted
 from schemas.events import (
     CartAdded,
     FeedbackGiven,
@@ -187,13 +187,14 @@ class RunningTotals:
                 continue
             if answer.session_id is not None and answer.session_id != event.session_id:
                 continue
-            wanted = {item.item_id for item in event.items}
-            if self._totals[answer.cell].surface in NEW_ITEMS_ONLY:
+            basket, new = {item.item_id for item in event.items}, set[str]()
+            surface, served_ms = self._totals[answer.cell].surface, answer.served_at_ms
+            if surface in (DISCOVER, BUY_AGAIN):
                 first_ms = bought(event.visitor_id) if first_ms is None else first_ms
-                served_ms = answer.served_at_ms
-                wanted = {i for i in wanted if first_ms.get(i, served_ms + 1) > served_ms}
-            if wanted:
-                self._judge(answer, wanted)
+                new = {i for i in basket if first_ms.get(i, served_ms + 1) > served_ms}
+            counts = wanted(surface, basket, new)
+            if counts:
+                self._judge(answer, set(counts))
 
     def _judge(self, answer: Open, wanted: set[str]) -> None:
         self._count(answer, "judged")

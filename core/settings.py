@@ -33,7 +33,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     http_shared: bool = False
     name: str = ""
     task: str = "recommend"
-    surfaces: str = "home,discover"
+    surfaces: str = "home,discover,buy_again"
     # join
     click_window_ms: int = HOUR_MS
     purchase_window_ms: int = DAY_MS

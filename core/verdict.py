@@ -7,13 +7,12 @@ the task stage. Computes no attribution.
 import msgspec
 
 from core.features import FEATURE_NAMES, feature_schema_hash
+from core.surfaces import wanted
 from schemas.events import PurchaseMade
 from schemas.ids import derived_id
 from schemas.outcomes import BasketSeen, JudgedList, LabelAge, Outcome, SlotLabel
 from schemas.predictions import PINNED_SOURCE, Prediction, Slot
 
-# A list of things the shopper does not know yet is judged on what was new to them.
-NEW_ITEMS_ONLY = frozenset({"discover"})
 CLICKS = frozenset({"select_item", "view_item"})
 LEARNED_POLICY = "loop"
 
@@ -142,12 +141,9 @@ def judged_of(
 
 
 def _labels(prediction: Prediction, verdict: Verdict, judged: list[Slot]) -> list[int]:
-    new_only = prediction.surface in NEW_ITEMS_ONLY
-    good = verdict.new_basket if new_only else verdict.basket
-    if not good and not verdict.liked:
-        return [0] * len(judged)
-    wanted = {*good, *verdict.liked}
-    return [int(slot.item_id in wanted) for slot in judged]
+    counts = wanted(prediction.surface, verdict.basket, verdict.new_basket)
+    good = {*counts, *verdict.liked}
+    return [int(slot.item_id in good) for slot in judged] if good else [0] * len(judged)
 
 
 def _learnable(prediction: Prediction, judged: list[Slot]) -> bool:

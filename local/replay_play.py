@@ -30,7 +30,6 @@ class Player:
         self.exclusions: dict[str, int] = {}
         self.source_lines = 0
         self._sender = sender
-        self._surfaces = surfaces
         self._judge = Judge(window_ms)
 
     def play(self, entries: Iterable[Entry], asks: Iterable[Ask], answers: Answers) -> None:
@@ -46,7 +45,7 @@ class Player:
 
     def _show(self, ask: Ask, answers: Answers) -> None:
         """Opens an answered request and sends that its lists were seen."""
-        self._judge.ask(ask, self._surfaces)
+        self._judge.ask(ask)
         for surface, request_id in ask.request_ids.items():
             given = answers.pop(request_id, {})
             for policy, answer in given.items():

@@ -3,10 +3,11 @@
 The question is made from the context alone, so serving and the shadow ask the same.
 """
 
-from core.candidates import SIMILAR, Ask
+from core.candidates import Ask
 from core.features import feature_schema_hash
 from core.sequence import HISTORY_LENGTH
 from core.shop_state import ShopState
+from core.surfaces import SIMILAR
 from schemas.predictions import Context, RecommendRequest, SimilarRequest
 
 Asked = RecommendRequest | SimilarRequest

@@ -9,8 +9,8 @@ from threading import Event
 from typing import Protocol
 
 from adapters.access_check import Caller
-from core.candidates import SIMILAR
 from core.rules_in_force import SEARCH
+from core.surfaces import SIMILAR
 from schemas.errors import InvalidEvent, Unavailable
 from schemas.predictions import (
     ClassifyRequest,

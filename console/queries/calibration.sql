@@ -1,13 +1,15 @@
 -- Does a score mean what it says: predicted and observed share of bought slots, by decile of score
 -- param surface String = 'home': the surface
--- A score is log-odds. bought: the item is in the basket that followed (on discover: and is new).
+-- A score is log-odds. bought: the item is in the basket that followed (on discover: and is new; on
+-- buy_again: and is not).
 WITH
+-- include counted
 -- include wilson
     served AS (
 -- include served
     ),
     labels AS (
-        SELECT prediction_id, if(surface = 'discover', new_basket, basket) AS wanted
+        SELECT prediction_id, counted(surface, basket, new_basket) AS wanted
         FROM outcomes
         WHERE age IN ('final', 'correction')
         ORDER BY version DESC

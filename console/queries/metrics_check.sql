@@ -1,6 +1,7 @@
 -- Do the streamed figures agree with the tables: HR@10 by window, streamed and computed again
 -- One row per window, surface, policy, version and arm that `metrics` holds closed; difference is 0.
 WITH
+-- include counted
     streamed AS (
         SELECT
             window_start_ms,
@@ -22,7 +23,7 @@ WITH
             arm,
             model_version,
             served_at_ms,
-            if(surface = 'discover', new_basket, basket) AS wanted,
+            counted(surface, basket, new_basket) AS wanted,
             hasAny(wanted, arraySlice(slots.item_id, 1, 10)) AS hit
         FROM outcomes
         WHERE age = 'final' AND notEmpty(wanted)

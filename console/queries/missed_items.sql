@@ -2,6 +2,7 @@
 -- param surface String = 'discover': the surface
 -- param top Int64 = 50: items listed
 WITH
+-- include counted
     labels AS (
 -- include labels
     ),
@@ -10,7 +11,7 @@ WITH
         FROM (
             SELECT
                 slots.item_id AS listed,
-                if(surface = 'discover', new_basket, basket) AS bought
+                counted(surface, basket, new_basket) AS bought
             FROM labels
             WHERE surface = {surface:String}
         )

@@ -89,13 +89,15 @@ def test_a_replay_asks_shows_then_sends_what_was_bought_and_judges(settings):
     assert second.items[0].prediction_id == f"loop-{home.request_id}"
     assert second.items[1].prediction_id is None
     assert seen.index(second) > max(seen.index(request) for request in asked[:2])
-    assert sum(isinstance(record, ItemListViewed) for record in seen) == 4
+    assert sum(isinstance(record, ItemListViewed) for record in seen) == len(asked) == 5
     assert replay.player.figures.surfaces["home"].summary()["loop"] == {
         "hr10": 0.5,
         "recall10": 0.25,
         "n": 2,
     }
     assert replay.player.figures.surfaces["discover"].summary()["loop"]["n"] == 2
+    again = replay.player.figures.surfaces["buy_again"].summary()["loop"]
+    assert again == {"hr10": 1.0, "recall10": 1.0, "n": 1}
     assert replay.player.exclusions == {"not_a_product": 2}
     assert replay.player.source_lines == 5
     assert replay.mixed_versions == 0

@@ -21,6 +21,8 @@ from schemas import topics
 from schemas.events import EventItem, ItemListViewed
 from schemas.metrics import Alert
 
+SURFACES = ("home", "discover", "buy_again")
+
 
 @pytest.fixture
 def tables(unique_database: str) -> Iterator[Tables]:
@@ -71,13 +73,13 @@ def test_hits_and_recall_follow_the_report_protocol(tables: Tables) -> None:
 
 def test_the_saved_queries_agree_with_the_replays_own_judge(tables: Tables) -> None:
     chance = random.Random(11)
-    judge, figures = Judge(DAY_MS), Figures(("home", "discover"))
+    judge, figures = Judge(DAY_MS), Figures(SURFACES)
     items = [str(number) for number in range(40)]
     for number in range(300):
         at = START_MS + number * 3 * 60 * MINUTE_MS
         visitor, session = f"v{chance.randrange(12)}", f"s{number}"
-        ids = {surface: f"r{number}{surface}" for surface in ("home", "discover")}
-        judge.ask(Ask(visitor, at - 1_000, f"e{number}", session, ids), ("home", "discover"))
+        ids = {surface: f"r{number}{surface}" for surface in SURFACES}
+        judge.ask(Ask(visitor, at - 1_000, f"e{number}", session, ids))
         for surface, request_id in ids.items():
             for policy in POLICIES:
                 listed = chance.sample(items, 10)

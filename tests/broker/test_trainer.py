@@ -64,7 +64,7 @@ def test_an_accepted_retrain_is_answered_by_a_version_that_loads(
     (publish,) = decider.published()
     assert publish.gate.passed, publish.gate.reason
     assert publish.event_time_ms == retrain.event_time_ms + settings.training_cost_ms
-    assert {w.surface for w in publish.ranker} == {"home", "discover"}
+    assert {w.surface for w in publish.ranker} == {"home", "discover", "buy_again"}
     assert decider.states("r1") == ["accepted", "training", "published"]
     rows = assert_loads(settings, publish)
     assert rows == sum(n for place, n in offsets.items() if place.startswith("events.valid"))

@@ -90,7 +90,7 @@ def test_the_figures_are_those_of_the_saved_query(demo):
             assert row["hr10"] == pytest.approx(figures["hr10"], abs=ROUNDED)
             assert row["recall10"] == pytest.approx(figures["recall10"], abs=ROUNDED)
             compared += 1
-    assert compared == 10
+    assert compared == 15
 
 
 def test_every_saved_query_answers_on_the_demos_tables_and_the_streamed_figures_are_theirs(demo):
@@ -127,6 +127,48 @@ def versions(demo) -> dict[str, LoadedVersion]:
         name: load_version(store, settings.task, name, key, feature_schema_hash())
         for name in store.versions(settings.task)
     }
+
+
+def test_what_is_bought_again_is_asked_for_joined_measured_learned_and_shipped(demo, versions):
+    asked = dict(
+        demo.clickhouse.query_rows(
+            "SELECT surface, count() FROM predictions WHERE policy = 'loop' GROUP BY surface"
+        )
+    )
+    assert 0.2 < asked["buy_again"] / asked["home"] < 0.5
+    (unbought,) = demo.clickhouse.query_rows(
+        """
+        SELECT countIf(bought.first_ms = 0 OR bought.first_ms >= asked.served_at_ms)
+        FROM (
+            SELECT visitor_id, served_at_ms, arrayJoin(slots.item_id) AS item_id
+            FROM predictions WHERE policy = 'loop' AND surface = 'buy_again'
+        ) AS asked
+        LEFT JOIN (
+            SELECT visitor_id, arrayJoin(`items.item_id`) AS item_id, min(event_time_ms) AS first_ms
+            FROM events WHERE event_name = 'purchase' GROUP BY visitor_id, item_id
+        ) AS bought USING (visitor_id, item_id)
+        """
+    )
+    assert unbought[0] == 0
+    (joined,) = demo.clickhouse.query_rows(
+        "SELECT uniqExact(prediction_id) FROM outcomes "
+        "WHERE policy = 'loop' AND surface = 'buy_again' AND age = 'final'"
+    )
+    assert joined[0] == asked["buy_again"]
+    (measured,) = demo.clickhouse.query_rows(
+        "SELECT count() FROM metrics WHERE surface = 'buy_again' AND policy = 'loop' "
+        "AND name = 'hr10' AND age = 'final' AND closed AND n > 0"
+    )
+    assert measured[0] > 10
+    (learned,) = demo.clickhouse.query_rows(
+        "SELECT uniqExact(version), max(lists) FROM weights WHERE surface = 'buy_again'"
+    )
+    assert learned[0] > 10
+    assert learned[1] > 50
+    for version in versions.values():
+        assert set(version.ranker) == {"home", "discover", "buy_again"}
+    names = {name for row in demo.report["retrains"] for name in row["gate"]["checks"]}
+    assert {"buy_again_answer_vs_own_items", "buy_again_answer_vs_champion"} <= names
 
 
 def weights_by_version(demo, versions) -> dict[tuple[str, str], RankerWeights]:

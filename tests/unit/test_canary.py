@@ -19,6 +19,7 @@ from schemas.models import ModelLog
 from schemas.outcomes import JudgedList
 from tests.unit.stage_factory import START_MS, judged, order, publish
 
+AGAIN = {"home": 60_000, "buy_again": 40}
 SETTINGS = Settings(shadow_margin=0.2, shadow_minimum_n=60, surfaces="home")
 RULES = Rules(margin=0.05, minimum_n=150, timeout_ms=DAY_MS, surfaces=("home",))
 VISITORS = [f"visitor-{number}" for number in range(4_000)]
@@ -205,6 +206,20 @@ def test_small_traffic_skips_every_step() -> None:
     plan = canary_plan(RULES, tallies, {"home": 150}, 3 * DAY_MS)
     assert plan.steps == []
     assert "traffic cannot judge 1→5→25→50 %" in plan.reason
+
+
+def test_a_surface_with_too_few_answers_holds_up_no_step() -> None:
+    rules = msgspec.structs.replace(RULES, surfaces=("home", "buy_again"))
+    tallies = {name: Tally(n=n, champion_hits=n // 2) for name, n in AGAIN.items()}
+    plan = canary_plan(rules, tallies, AGAIN, 6 * DAY_MS)
+    assert plan.steps == canary_plan(RULES, tallies, AGAIN, 6 * DAY_MS).steps == [5, 25, 50]
+    step = Canary("v2", 50, 0, surfaces={name: Arms() for name in AGAIN})
+    for name, n in AGAIN.items():
+        for person in range(n):
+            step.surfaces[name].add(person, person % 4 < 2, person % 2 == 0)
+    verdict = judge_step(rules, step, DAY_MS)
+    assert verdict.decision == "promote"
+    assert verdict.reason.endswith("; not compared: buy_again (n = 20)")
 
 
 def test_visitors_who_answer_repeatedly_widen_the_bounds() -> None:

@@ -105,6 +105,13 @@ def test_discover_is_labelled_by_what_was_new() -> None:
     assert judged_of(shown, verdict).labels == [0, 1, 0]
 
 
+def test_buy_again_is_labelled_by_what_was_not_new() -> None:
+    before = purchase("e0", START_MS - DAY_MS, "a")
+    shown = answer(surface="buy_again")
+    verdict = final(judged(before, shown, purchase("e1", START_MS + 1, "ab")))
+    assert judged_of(shown, verdict).labels == [1, 0, 0]
+
+
 def test_a_click_counts_within_its_own_shorter_window() -> None:
     early, late = click("e1", START_MS + HOUR_MS, "a"), click("e2", START_MS + HOUR_MS + 1, "b")
     slots = final(judged(answer(), early, late)).slots

@@ -47,6 +47,14 @@ def test_discover_is_judged_on_items_new_to_the_shopper_alone() -> None:
     assert _value(records, "ctr").n == 2
 
 
+def test_buy_again_is_judged_on_what_the_shopper_had_bought_before_alone() -> None:
+    shown = judged(0, surface="buy_again", basket=["old", "new"], new_basket=["new"])
+    nothing_again = judged(1, surface="buy_again", basket=["new"], new_basket=["new"])
+    records = _closed([shown, nothing_again])
+    assert _value(records, "recall10").n == 1
+    assert _value(records, "ctr").n == 2
+
+
 def test_figures_of_a_short_list_by_hand() -> None:
     verdict = judge(["a", "b", "c", "d"], ["d", "b", "z"])
     assert verdict is not None

@@ -102,6 +102,43 @@ def test_a_shadow_that_did_not_answer_is_never_promoted() -> None:
     assert "the shadow answered 0 of 500" in entries[0].reason
 
 
+def _show_again(decider: Decider, n: int, *, worse: bool = False) -> None:
+    for _ in range(n):
+        champion, rival = Half("v1", True, False, 0), Half("v2", not worse, False, 0)
+        decider.answered("buy_again", "v1", START_MS)
+        decider.pair("buy_again", champion, rival, "challenger")
+
+
+@pytest.mark.parametrize(("n", "days"), [(1, 5), (60, 5), (60, 10)])
+def test_a_surface_with_too_few_answers_holds_up_no_promotion_and_is_named(
+    n: int, days: int
+) -> None:
+    decider = _decider("v1", "v2")
+    _show(decider, 160, 0.6, 0.6)
+    _show_again(decider, n, worse=True)
+    entries = decider.close(START_MS + days * DAY_MS)
+    assert _kinds(entries) == ["canary", "promoted"]
+    assert entries[1].reason.endswith(f"; not compared: buy_again (n = {n})")
+    assert entries[1].evidence["buy_again_n"] == n
+
+
+def test_a_rarely_asked_surface_with_enough_pairs_turns_a_worse_version_away() -> None:
+    decider = _decider("v1", "v2")
+    _show(decider, 600, 0.6, 0.6)
+    _show_again(decider, 150, worse=True)
+    (entry,) = decider.close(START_MS + DAY_MS)
+    assert (entry.kind, entry.reason) == ("rejected", "worse than the champion on buy_again")
+
+
+def test_a_shadow_that_leaves_out_a_rarely_asked_surface_is_not_promoted() -> None:
+    decider = _decider("v1", "v2")
+    _show(decider, 160, 0.6, 0.6)
+    for _ in range(60):
+        decider.answered("buy_again", "v1", START_MS)
+    (entry,) = decider.close(START_MS + 10 * DAY_MS)
+    assert "the shadow answered 0 of 60 requests on buy_again" in entry.reason
+
+
 def test_a_newer_version_takes_the_place_of_one_in_shadow() -> None:
     decider = _decider("v1", "v2", "v3")
     assert decider.pointer.challenger == "v3"

@@ -4,7 +4,7 @@ from core.replay_judge import Judge
 from core.replay_plan import Ask
 
 DAY_MS = 86_400_000
-SURFACES = ("home", "discover")
+SURFACES = ("home", "discover", "buy_again")
 
 
 def ask(visitor="v", at_ms=1_000, session="s"):
@@ -17,7 +17,7 @@ def judged(judge):
 
 def test_a_basket_is_all_purchases_of_the_session_in_the_window():
     judge = Judge(DAY_MS)
-    judge.ask(ask(), SURFACES)
+    judge.ask(ask())
     judge.purchase("v", "s", 2_000, ["a"])
     judge.purchase("v", "s", 3_000, ["b"])
     judge.purchase("v", "other", 4_000, ["c"])
@@ -26,20 +26,21 @@ def test_a_basket_is_all_purchases_of_the_session_in_the_window():
     assert judged(judge)["home"].wanted == {"a", "b"}
 
 
-def test_discover_wants_only_what_the_visitor_had_not_bought():
+def test_discover_wants_what_the_visitor_had_not_bought_and_buy_again_the_rest():
     judge = Judge(DAY_MS)
     judge.purchase("v", "earlier", 500, ["a"])
-    judge.ask(ask(), SURFACES)
+    judge.ask(ask())
     judge.purchase("v", "s", 2_000, ["a", "b"])
     judge.purchase("v", "s", 3_000, ["b"])
     found = judged(judge)
     assert found["home"].wanted == {"a", "b"}
     assert found["discover"].wanted == {"b"}
+    assert found["buy_again"].wanted == {"a"}
 
 
 def test_without_a_session_every_purchase_in_the_window_counts():
     judge = Judge(DAY_MS)
-    judge.ask(ask(session=None), SURFACES)
+    judge.ask(ask(session=None))
     judge.purchase("v", "x", 2_000, ["a"])
     judge.purchase("v", None, 3_000, ["b"])
     assert judged(judge)["home"].wanted == {"a", "b"}
@@ -47,7 +48,7 @@ def test_without_a_session_every_purchase_in_the_window_counts():
 
 def test_an_item_on_both_lists_is_credited_to_the_first_surface():
     judge = Judge(DAY_MS)
-    judge.ask(ask(), SURFACES)
+    judge.ask(ask())
     judge.answer("home-1000", "loop", ["a"], "p-home")
     judge.answer("discover-1000", "loop", ["a", "b"], "p-discover")
     judge.answer("discover-1000", "control", ["c"], "p-control")
@@ -58,8 +59,8 @@ def test_an_item_on_both_lists_is_credited_to_the_first_surface():
 
 def test_a_request_is_judged_when_its_window_has_passed_and_once():
     judge = Judge(DAY_MS)
-    judge.ask(ask(), SURFACES)
+    judge.ask(ask())
     assert judge.close(1_000 + DAY_MS - 1) == []
-    assert len(judge.close(1_000 + DAY_MS)) == 2
+    assert len(judge.close(1_000 + DAY_MS)) == 3
     assert judge.close(10 * DAY_MS) == []
     assert judge.shown("v", "s", 2_000) == {}

@@ -51,6 +51,20 @@ def test_only_known_visitors_ask_one_second_before():
     assert set(barriers[0].asks[0].request_ids) == {"home", "discover"}
 
 
+def test_one_visit_in_three_of_who_has_bought_opens_what_to_buy_again():
+    entries = [purchase(n, "buyer", n * HOUR_MS, f"s{n}") for n in range(10, 310)]
+    entries += [purchase(n, f"viewer{n}", n * HOUR_MS, f"s{n}") for n in range(310, 610)]
+    made = Planner(("home", "buy_again"))
+    made.learn(purchase(1, "buyer", 0))
+    for number in range(310, 610):
+        made.learn(view(1_000 + number, f"viewer{number}", 0))
+    asks = [ask for barrier in made.barriers(entries, HOUR_MS) for ask in barrier.asks]
+    again = [ask.visitor_id for ask in asks if "buy_again" in ask.request_ids]
+    assert len(asks) == 600
+    assert set(again) == {"buyer"}
+    assert 75 <= len(again) <= 125
+
+
 def test_a_visitor_known_by_a_refund_alone_is_not_asked():
     made = planner()
     refund = RefundMade(event_id="r", event_time_ms=0, visitor_id="v", transaction_id="t", items=[])

@@ -82,6 +82,17 @@ def test_discover_is_judged_on_items_new_to_the_shopper_alone() -> None:
     assert (total.judged, total.hits) == (1, 1)
 
 
+def test_buy_again_is_judged_on_items_bought_before_alone() -> None:
+    running = RunningTotals("recommend", DAY_MS, 0)
+    running.served(answer("p1", surface="buy_again"), NOW_MS)
+    running.arrived(purchase("o", NOW_MS, "b"), NOW_MS)
+    (total,) = running.said(NOW_MS, lambda _: {"a": START_MS - DAY_MS})
+    assert (total.judged, total.hits) == (0, 0)
+    running.arrived(purchase("o2", NOW_MS, "ab"), NOW_MS)
+    (total,) = running.said(NOW_MS, lambda _: {"a": START_MS - DAY_MS})
+    assert (total.judged, total.hits) == (1, 1)
+
+
 @pytest.mark.parametrize(
     "other", [answer(arm="shadow"), answer(policy="control"), answer(at_ms=NOW_MS - FRESH_MS - 1)]
 )

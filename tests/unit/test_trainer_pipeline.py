@@ -20,7 +20,7 @@ from core.settings import Settings
 from schemas.errors import RejectedModel
 from schemas.models import Retrain
 from trainer.explain.report import Explained
-from trainer.recommend.data import ShopData, clean
+from trainer.recommend.data import Interaction, ShopData, clean
 from trainer.recommend.pipeline import Pipeline, Tools
 from trainer.recommend.windows import VisitorSessions
 from trainer.stages import Stages
@@ -76,6 +76,16 @@ def shuffled(visitors: list[VisitorSessions]) -> list[VisitorSessions]:
     ]
 
 
+def bought_once(data: ShopData) -> ShopData:
+    """The same without what a customer buys again."""
+    known, found = set[tuple[str, str]](), list[Interaction]()
+    for one in data.interactions:
+        fresh = tuple(i for i in one.item_ids if (one.visitor_id, i) not in known)
+        known.update((one.visitor_id, item) for item in fresh)
+        found.append(replace(one, item_ids=fresh))
+    return replace(data, interactions=[one for one in found if one.item_ids])
+
+
 @pytest.fixture(scope="module")
 def workshop(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
     return Workshop(tmp_path_factory.mktemp("trainer"))
@@ -94,7 +104,8 @@ def test_an_honest_first_version_passes_and_loads_as_serving_loads_it(
     loaded = load_version(
         workshop.store, "recommend", version, workshop.key.public_key(), feature_schema_hash()
     )
-    assert set(loaded.ranker) == {"home", "discover"}
+    assert set(loaded.ranker) == {"home", "discover", "buy_again"}
+    assert "buy_again_answer_vs_own_items" in {check.name for check in first.gate.checks}
     assert loaded.manifest.parameters["refit_on_holdout"] is True
     assert loaded.score([["0001", "0002"]]).shape == (1, len(loaded.vocabulary) + 1)
 
@@ -120,7 +131,7 @@ def test_the_same_data_and_seed_give_the_same_version(first: Made, tmp_path: Pat
 
 def test_a_version_tells_what_moves_its_rankers(first: Made) -> None:
     moved = msgspec.json.decode(first.files["explain.json"], type=Explained).rankers
-    assert set(moved) == {"home", "discover"}
+    assert set(moved) == {"home", "discover", "buy_again"}
     assert all(one.n > 0 and max(one.sources.values()) > 0 for one in moved.values())
 
 
@@ -145,6 +156,7 @@ def test_an_honest_warm_start_passes_against_its_champion(workshop: Workshop, fi
     assert later.manifest.parameters["warm_start"] is True
     names = {check.name for check in later.gate.checks}
     assert {"discover_log_prob_vs_champion", "discover_gain_from_history"} <= names
+    assert {"buy_again_answer_vs_champion", "buy_again_calibration"} <= names
 
 
 def test_the_state_kept_between_trainings_changes_no_version(
@@ -187,7 +199,7 @@ def test_a_publish_costs_its_event_time_and_repeats_under_one_id(first: Made) ->
     offered = publish_of(asked, SETTINGS, first)
     assert offered.event_time_ms == asked.event_time_ms + SETTINGS.training_cost_ms
     assert offered.data_until_ms == asked.data_until_ms
-    assert [w.surface for w in offered.ranker] == ["discover", "home"]
+    assert [w.surface for w in offered.ranker] == ["buy_again", "discover", "home"]
     assert {w.model_version for w in offered.ranker} == {first.manifest.version}
     assert failure_of(asked, SETTINGS, "x").command_id == offered.command_id
 
@@ -200,5 +212,16 @@ def test_a_version_judged_with_the_weights_in_force_ships_them_but_offers_none(
     assert dict(later.ranker) == dict(first.ranker)
     assert later.files["ranker.json"] == first.files["ranker.json"]
     assert publish_of(retrain(data), SETTINGS, later).ranker == []
-    fitted_anew = workshop.train(data, first.manifest.version)
-    assert len(publish_of(retrain(data), SETTINGS, fitted_anew).ranker) == 2
+    assert later.manifest.card["ranked_as_home"] == ""
+
+
+def test_a_surface_with_too_little_to_be_fitted_on_begins_as_home(
+    workshop: Workshop, first: Made
+) -> None:
+    data = bought_once(shop_data(64))
+    made = workshop.train(data, first.manifest.version)
+    assert made.manifest.card["ranked_as_home"] == "buy_again"
+    assert not any(check.name.startswith("buy_again") for check in made.gate.checks)
+    offered = {each.surface: each for each in publish_of(retrain(data), SETTINGS, made).ranker}
+    assert set(offered) == {"home", "discover", "buy_again"}
+    assert offered["buy_again"].coef == offered["home"].coef != offered["discover"].coef

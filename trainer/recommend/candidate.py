@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from core.candidates import DISCOVER
 from core.gate import MINIMUM_REQUESTS
 from core.model_version import sha256
 from core.ranking import RankerWeights
 from core.sequence import SequenceVocabulary
 from core.settings import Settings
+from core.surfaces import BUY_AGAIN, DISCOVER, HOME
 from schemas.errors import RejectedModel
 from schemas.models import GateCheck, Retrain
 from trainer.recommend.card import Card, card_of, leakage_check
@@ -26,6 +26,7 @@ from trainer.recommend.evaluate import (
     judge_cross_fitted,
     judge_ranked,
     log_probs,
+    surfaces_of,
 )
 from trainer.recommend.exploration import exploration_check
 from trainer.recommend.fit import Also, Recipe, SequenceModel, fit
@@ -132,15 +133,18 @@ def make_candidate(job: Job, settings: Settings, past: PastState, stages: Stages
         model = fitting.candidate()
         models = {CANDIDATE: scorer_of(model), **fitting.rivals()}
     with stages.stage("judge"):
-        judged = judge(job.data, requests, models, past)
+        where = surfaces_of(requests, settings.surface_names)
+        judged = judge(job.data, requests, models, past, where)
     with stages.stage("gate"):
         ranker = _ranked(judged, list(models), job.live_weights, settings.surface_names)
         checks = offline_checks(judged, settings.seed, is_first=job.champion is None)
-        unseen = [one for one in job.data.explored if one.served_at_ms > after_ms]
+        # A model's own list is of the whole catalogue: it says nothing of one of bought items.
+        explored = [one for one in job.data.explored if one.surface != BUY_AGAIN]
+        unseen = [one for one in explored if one.served_at_ms > after_ms]
         checks.append(exploration_check(unseen, models, settings.seed))
         if job.champion is not None:
             checks += guard_checks(job.data, judged, after_ms, settings.seed)
-        card = card_of(job.data, requests, after_ms)
+        card = card_of(job.data, requests, after_ms) | {"ranked_as_home": _as_home(ranker)}
         checks.append(leakage_check(card))
     return Candidate(model, titles, after_ms, judged, ranker, checks, card)
 
@@ -221,12 +225,18 @@ def _ranked(
 ) -> dict[str, RankerWeights]:
     """Judges whole answers: with the weights in force, else with weights fitted here.
 
-    Returns weights for every surface; one that nothing was fitted for begins as `home` does.
+    Returns weights for every surface; one that has none, or too few requests to be fitted on,
+    begins as `home` does, with its weights version.
     """
     if live:
         for model in models:
             judge_ranked(judged, model, live)
-        return dict(live)
+        return dict.fromkeys(surfaces, live[HOME]) | dict(live)
     fitted = {model: judge_cross_fitted(judged, model) for model in models}
     weights = fitted[CANDIDATE]
-    return {surface: weights.get(surface, weights["home"]) for surface in surfaces}
+    return {surface: weights.get(surface, weights[HOME]) for surface in surfaces}
+
+
+def _as_home(ranker: Weights) -> str:
+    """The surfaces that begin with the weights of `home`, by comma."""
+    return ",".join(n for n in ranker if n != HOME and ranker[n].version == ranker[HOME].version)

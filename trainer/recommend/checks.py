@@ -6,8 +6,8 @@ of a small shop tells hit rates apart to ±0.07 only, so those guard against a c
 
 from __future__ import annotations
 
-from core.candidates import DISCOVER
 from core.gate import Compared, above_share, not_worse, reads_history
+from core.surfaces import BUY_AGAIN, DISCOVER
 from schemas.models import GateCheck
 from trainer.recommend.evaluate import Judged
 
@@ -41,8 +41,17 @@ def offline_checks(judged: Judged, seed: int, *, is_first: bool) -> list[GateChe
             *checks,
             not_worse("home_answer_vs_popular_7d", floor, seed),
             not_worse("home_answer_vs_own_items", own, seed, GUARDRAIL_MARGIN),
+            *_bought_again(judged, seed),
         ]
     return [*checks, *_against_champion(judged, seed)]
+
+
+def _bought_again(judged: Judged, seed: int) -> list[GateCheck]:
+    """Where it is judged: what was bought most often is the rival on `buy_again`."""
+    if BUY_AGAIN not in judged.surfaces:
+        return []
+    own = _hits(judged, CANDIDATE, "own_items", BUY_AGAIN)
+    return [not_worse("buy_again_answer_vs_own_items", own, seed, GUARDRAIL_MARGIN)]
 
 
 def _against_champion(judged: Judged, seed: int) -> list[GateCheck]:
@@ -58,7 +67,7 @@ def _against_champion(judged: Judged, seed: int) -> list[GateCheck]:
         _against_refit(judged, seed),
         not_worse("discover_source_vs_champion", hits, seed, GUARDRAIL_MARGIN),
     ]
-    for surface in ("home", DISCOVER):
+    for surface in judged.surfaces:
         answers = _hits(judged, CANDIDATE, CHAMPION, surface)
         checks.append(not_worse(f"{surface}_answer_vs_champion", answers, seed, GUARDRAIL_MARGIN))
     return checks

@@ -13,19 +13,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.baselines import own_items, popular_7d
-from core.candidates import DISCOVER, Ask, Candidates, gather_each, ground_of
+from core.candidates import Ask, Candidates, gather_each, ground_of
+from core.gate import MINIMUM_REQUESTS
 from core.model_version import sha256
 from core.ranker_fit import fit_initial
 from core.ranking import RankerWeights, ranked
 from core.sequence import SequenceScores
 from core.shop_state import ShopState
+from core.surfaces import BUY_AGAIN, DISCOVER, HOME, wanted
 from trainer.recommend.data import ShopData
 from trainer.recommend.holdout import HeldOut
 from trainer.recommend.past_state import PastState, items_in_order
 
 K, EXPLAINED = 10, 100
 UNKNOWN_LOG_PROB = -14.0
-SURFACES = ("home", DISCOVER)
+SURFACES = (HOME, DISCOVER)
+"""Every version is judged on these; on others that are named, where enough requests count."""
 
 Floats = NDArray[np.float64]
 Scorer = Callable[[Sequence[Sequence[str]]], list[SequenceScores]]
@@ -57,6 +60,7 @@ class Judged:
     gathered: dict[tuple[str, str], list[Candidates]] = field(default_factory=dict)
     shown: dict[tuple[str, str], list[Shown]] = field(default_factory=dict)
     state: ShopState = field(default_factory=ShopState)
+    surfaces: tuple[str, ...] = SURFACES
 
     @property
     def customers(self) -> list[str]:
@@ -74,11 +78,25 @@ class Judged:
         return found
 
 
+def surfaces_of(requests: Sequence[HeldOut], named: Sequence[str]) -> tuple[str, ...]:
+    """Where these requests can judge: `home`, `discover`, and `buy_again` where it is named.
+
+    That wants the gate's minimum of requests that were followed by something bought again.
+    """
+    again = sum(bool(wanted_items(request, BUY_AGAIN)) for request in requests)
+    counts = BUY_AGAIN in named and again >= MINIMUM_REQUESTS
+    return (*SURFACES, BUY_AGAIN) if counts else SURFACES
+
+
 def judge(
-    data: ShopData, requests: Sequence[HeldOut], models: Mapping[str, Scorer], past: PastState
+    data: ShopData,
+    requests: Sequence[HeldOut],
+    models: Mapping[str, Scorer],
+    past: PastState,
+    surfaces: tuple[str, ...] = SURFACES,
 ) -> Judged:
     """Walks the hold-out once: own sources, baselines, and candidates for the whole answer."""
-    judged = Judged(requests)
+    judged = Judged(requests, surfaces=surfaces)
     said = {name: scorer([r.history for r in requests]) for name, scorer in models.items()}
     for name, scores in said.items():
         _judge_source(judged, name, scores)
@@ -90,11 +108,10 @@ def judge(
 
 
 def judge_ranked(judged: Judged, model: str, weights: Weights) -> None:
-    """Adds the whole answer of a model, ranked with these weights."""
-    for surface in SURFACES:
-        shown = [
-            _top(candidates, weights[surface]) for candidates in judged.gathered[model, surface]
-        ]
+    """Adds the whole answer of a model, ranked with these weights; without its own, as `home`."""
+    for surface in judged.surfaces:
+        mine = weights.get(surface, weights[HOME])
+        shown = [_top(candidates, mine) for candidates in judged.gathered[model, surface]]
         _keep(judged, model, surface, shown)
 
 
@@ -107,7 +124,7 @@ def judge_cross_fitted(judged: Judged, model: str) -> dict[str, RankerWeights]:
     names, index = np.unique(judged.customers, return_inverse=True)
     half = np.random.default_rng(len(names)).permutation(len(names))[index] % 2
     fitted = {}
-    for surface in SURFACES:
+    for surface in judged.surfaces:
         gathered = judged.gathered[model, surface]
         shown: list[Shown] = [{} for _ in gathered]
         for side in (0, 1):
@@ -123,20 +140,20 @@ def judge_cross_fitted(judged: Judged, model: str) -> dict[str, RankerWeights]:
 def judged_lists(
     requests: Sequence[HeldOut], surface: str, lists: Sequence[Sequence[str]]
 ) -> Lists:
-    """Hit and recall of lists; on discover against new items only, NaN where there are none."""
+    """Hit and recall of lists against what counts on the surface, NaN where nothing does."""
     hit, recall = np.full(len(requests), np.nan), np.full(len(requests), np.nan)
     for i, (request, shown) in enumerate(zip(requests, lists, strict=True)):
-        wanted = wanted_items(request, surface)
-        if wanted:
-            found = len(wanted.intersection(shown))
-            hit[i], recall[i] = float(found > 0), found / len(wanted)
+        counts = wanted_items(request, surface)
+        if counts:
+            found = len(counts.intersection(shown))
+            hit[i], recall[i] = float(found > 0), found / len(counts)
     return Lists(hit, recall)
 
 
 def candidate_rows(judged: Judged, model: str) -> dict[str, Floats]:
     """Features of what a model's ranker chose among, by surface, of requests evenly apart."""
     found = {}
-    for surface in SURFACES:
+    for surface in judged.surfaces:
         gathered = judged.gathered[model, surface]
         some = gathered[:: max(1, -(-len(gathered) // EXPLAINED))]
         found[surface] = np.concatenate([one.features for one in some]).astype(np.float64)
@@ -145,7 +162,7 @@ def candidate_rows(judged: Judged, model: str) -> dict[str, Floats]:
 
 def wanted_items(request: HeldOut, surface: str) -> frozenset[str]:
     """What counts as found on a surface."""
-    return request.new_basket if surface == DISCOVER else request.basket
+    return frozenset(wanted(surface, request.basket, request.new_basket))
 
 
 def _judge_source(judged: Judged, name: str, scores: list[SequenceScores]) -> None:
@@ -171,11 +188,11 @@ def source_list(said: SequenceScores, without: frozenset[str]) -> list[str]:
 def log_probs(requests: Sequence[HeldOut], scores: list[SequenceScores], surface: str) -> Floats:
     result = np.full(len(requests), np.nan)
     for i, (request, said) in enumerate(zip(requests, scores, strict=True)):
-        wanted = sorted(wanted_items(request, surface))
-        if wanted:
+        counts = sorted(wanted_items(request, surface))
+        if counts:
             index = said.vocabulary.index
-            known = [float(said.log_probs[index[item]]) for item in wanted if item in index]
-            unknown = [UNKNOWN_LOG_PROB] * (len(wanted) - len(known))
+            known = [float(said.log_probs[index[item]]) for item in counts if item in index]
+            unknown = [UNKNOWN_LOG_PROB] * (len(counts) - len(known))
             result[i] = float(np.mean(known + unknown))
     return result
 
@@ -192,7 +209,7 @@ def _walk(
     plain: dict[tuple[str, str], list[list[str]]] = {}
     for number, request in enumerate(requests):
         walk.advance(data, items, request.index)
-        for surface in SURFACES:
+        for surface in judged.surfaces:
             ask = Ask(request.visitor_id, surface, request.asked_ms, K)
             ground = ground_of(walk.state, ask)
             plain.setdefault(("popular_7d", surface), []).append(popular_7d(ground))
@@ -230,10 +247,10 @@ def _fitted(
 ) -> RankerWeights:
     features, labels = [], []
     for i in chosen:
-        wanted = wanted_items(judged.requests[i], surface)
-        if wanted:
+        counts = wanted_items(judged.requests[i], surface)
+        if counts:
             features.append(gathered[i].features)
-            labels.append(np.array([item in wanted for item in gathered[i].item_ids], np.float64))
+            labels.append(np.array([item in counts for item in gathered[i].item_ids], np.float64))
     weights = fit_initial(np.concatenate(features), np.concatenate(labels), "")
     content = sha256(weights.coef.tobytes())
     return replace(weights, version=f"initial-{content[:12]}")

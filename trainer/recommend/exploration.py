@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from core.candidates import DISCOVER
 from core.gate import Explored, Floats, off_policy
 from core.off_policy import ESS_FLOOR, importance_weights
+from core.surfaces import DISCOVER
 from schemas.models import GateCheck
 from trainer.recommend.checks import CANDIDATE, CHAMPION
 from trainer.recommend.data import ExploredSlot

@@ -13,12 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.calibration import calibration
-from core.candidates import DISCOVER
 from core.gate import Compared, at_most, keeps_share, slice_not_worse
+from core.surfaces import DISCOVER
 from schemas.models import GateCheck
 from trainer.recommend.checks import CANDIDATE, CHAMPION
 from trainer.recommend.data import ShopData
-from trainer.recommend.evaluate import SURFACES, Judged, wanted_items
+from trainer.recommend.evaluate import Judged, wanted_items
 from trainer.recommend.holdout import HeldOut
 
 SLICE_MARGIN = 0.5
@@ -40,10 +40,10 @@ def guard_checks(data: ShopData, judged: Judged, after_ms: int, seed: int) -> li
         for name, mask in slices(data, judged.requests, sold).items()
     ]
     tail = tail_of(sold)
-    for surface in SURFACES:
+    for surface in judged.surfaces:
         mine, theirs = (exposure(judged, m, surface, tail) for m in (CANDIDATE, CHAMPION))
         checks.append(keeps_share(f"{surface}_tail_exposure", mine, theirs, KEPT_EXPOSURE))
-    for surface in SURFACES:
+    for surface in judged.surfaces:
         mine, theirs = (calibration_error(judged, m, surface) for m in (CANDIDATE, CHAMPION))
         name = f"{surface}_calibration"
         checks.append(at_most(name, mine, theirs + CALIBRATION_MARGIN))

@@ -12,8 +12,8 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from core.candidates import DISCOVER
 from core.sequence import SequenceVocabulary
+from core.surfaces import DISCOVER
 from schemas.errors import RejectedModel
 from trainer.recommend.data import ShopData, training_sessions, vocabulary_of
 from trainer.recommend.evaluate import log_probs

@@ -3,8 +3,9 @@
 -- param window_ms Int64 = 86400000: purchases count for this long after the answer
 -- From the base tables predictions and events alone. A request's basket is what its session bought
 -- (without a session: its visitor) after the answer and within the window; on discover only items
--- count that the visitor had not bought before the answer. Requests with nothing to find are left
--- out. hit: one of them is among the first 10 listed; recall: the share of them that is.
+-- count that the visitor had not bought before the answer, on buy_again only the others. Requests
+-- with nothing to find are left out. hit: one of them is among the first 10 listed; recall: the
+-- share of them that is.
 WITH
     lines AS (
         SELECT
@@ -53,7 +54,8 @@ SELECT
     arrayDistinct(arrayMap(each -> each.1, arrayFilter(
         each -> each.2 > served_ms
             AND each.2 <= served_ms + {window_ms:Int64}
-            AND (surface != 'discover' OR each.3 > served_ms),
+            AND (surface != 'discover' OR each.3 > served_ms)
+            AND (surface != 'buy_again' OR each.3 <= served_ms),
         bought))) AS wanted,
     length(arrayIntersect(wanted, listed)) AS found,
     found > 0 AS hit,
