@@ -6,6 +6,7 @@ ClickHouse once the sink has stored them. Decides nothing: `core/explained.py` d
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import OrderedDict
 from collections.abc import Callable
@@ -27,6 +28,7 @@ NEWEST = 1_000
 CLICKHOUSE_WITHIN_S = 2.0
 AWAY_S = 5.0
 _LONGEST_ID = 128
+_NOT_NOW = "answers that are not in memory cannot be looked up now"
 _PLAIN = (
     "prediction_id", "request_id", "visitor_id", "task", "surface", "served_at_ms", "policy",
     "arm", "model_version", "weights_version", "degraded",
@@ -38,6 +40,9 @@ _ANSWER = (
     "FROM predictions WHERE prediction_id = {id:String} LIMIT 1"
 )
 _WEIGHTS = "SELECT names, coef, bias FROM weights WHERE version = {version:String} LIMIT 1"
+
+
+log = logging.getLogger(__name__)
 
 
 class _Answer(NamedTuple):
@@ -81,7 +86,8 @@ class Explainer:
 
         Raises:
             InvalidEvent: unknown_prediction.
-            Unavailable: ClickHouse is away, and only it can say.
+            Unavailable: ClickHouse is away or refuses, and only it can say. Why is in the log: its
+                own words tell of the store, and may quote what was asked.
         """
         answer = self._newest.get(prediction_id)
         if answer is None:
@@ -93,12 +99,14 @@ class Explainer:
         if len(prediction_id) > _LONGEST_ID:
             raise InvalidEvent("unknown_prediction", "no answer has an id as long as this")
         if self._now_s() < self._away_until_s:
-            raise Unavailable("ClickHouse did not answer a moment ago")
+            raise Unavailable(_NOT_NOW)
         try:
             return self._looked_up(prediction_id)
         except (BadSettings, Unavailable) as error:  # no table yet is nothing a caller could mend
             self._away_until_s = self._now_s() + AWAY_S
-            raise Unavailable(str(error)) from error
+            kind, code = type(error).__name__, getattr(error.__cause__, "code", None)
+            log.warning("ClickHouse could not be asked for an answer: %s, code %s", kind, code)
+            raise Unavailable(_NOT_NOW) from error
 
     def _looked_up(self, prediction_id: str) -> _Answer:
         with connected(self._clickhouse, deadline_s=CLICKHOUSE_WITHIN_S) as client:
@@ -164,7 +172,8 @@ def _gains(engine: Engine, prediction: Prediction) -> tuple[dict[str, list[Event
     try:
         scores = version.score(asked)[:, [version.index[name] for name in known]]
     except GRAPH_ERRORS as error:
-        return {}, [f"the model failed: {error}"]
+        log.warning("version %s failed on an explanation", version.version, exc_info=error)
+        return {}, ["the model failed"]
     gains = (scores[:1] - scores[1:]).astype(float)
     return {
         name: [

@@ -12,10 +12,12 @@ from adapters.tables_migrate import migrate
 from core.features import FEATURE_NAMES, POSITION
 from schemas import topics
 from schemas.errors import InvalidEvent, Unavailable
+from schemas.http_routes import BY_NAME
 from schemas.models import Weights
 from schemas.predictions import Slot
 from serving.engine import Engine
 from serving.explained import Explainer
+from serving.problems import problem_of
 
 
 def test_a_stored_answer_is_taken_apart_under_the_weights_it_names(unique_database: str) -> None:
@@ -52,13 +54,21 @@ def test_a_stored_answer_is_taken_apart_under_the_weights_it_names(unique_databa
     assert found.unsaid == ["model version m1 is not loaded here any more"]
 
 
-def test_no_tables_yet_is_for_later_and_not_asked_again_at_once(unique_database: str) -> None:
+def test_no_tables_yet_is_for_later_and_not_asked_again_at_once(
+    unique_database: str, caplog: pytest.LogCaptureFixture
+) -> None:
     now_s = 0.0
     explainer = Explainer(unique_database, Engine, lambda: now_s)
-    with pytest.raises(Unavailable, match="refused"):
-        explainer.of("p1")
-    with pytest.raises(Unavailable, match="a moment ago"):
-        explainer.of("p1")
-    now_s = 60.0
-    with pytest.raises(Unavailable, match="refused"):
-        explainer.of("p1")
+    asked: list[int] = []
+    for moment_s in (0.0, 1.0, 60.0):
+        now_s = moment_s
+        with pytest.raises(Unavailable) as caught:
+            explainer.of("p1")
+        asked.append(len(caplog.messages))
+        problem, _ = problem_of(caught.value, BY_NAME["explain"])
+        assert (problem.status, problem.type) == (503, "urn:shoploop:problem:unavailable")
+        told = problem.detail + problem.title
+        assert not any(word in told for word in ("ClickHouse", "predictions", "127.0.0.1", "p1"))
+    assert asked == [1, 1, 2]
+    assert "code 60" in caplog.text  # UNKNOWN_TABLE
+    assert "p1" not in caplog.text
