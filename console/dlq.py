@@ -165,17 +165,19 @@ def _send_again(settings: Settings, arguments: argparse.Namespace, sender: Sende
     resent = sender.resent if sender is not None else read_resent(settings)
     matching = list(_chosen(settings, arguments))
     fresh = [each for each in matching if arguments.again or each.place not in resent]
-    letters = list(islice(fresh, arguments.limit))
+    whole = [each for each in fresh if arguments.from_file or not each.is_cut]
+    letters = list(islice(whole, arguments.limit))
     edited = _edited(arguments.from_file, letters)
     sent = sender.send(letters, edited) if sender is not None else 0
-    passed_over = len(matching) - len(fresh)
+    passed_over, cut = len(matching) - len(fresh), len(fresh) - len(whole)
     if arguments.json:
         places = [letter.place for letter in letters]
-        _print_json({"sent": sent, "letters": places, "sent_before": passed_over})
+        _print_json({"sent": sent, "letters": places, "sent_before": passed_over, "cut": cut})
         return sent
     for letter in letters if sender is None else ():
         print(f"would send {letter.place}  {letter.reason}")
     before = f"; {passed_over} were sent before (--again sends them too)" if passed_over else ""
+    before += f"; {cut} were cut when they were refused and need --from-file" if cut else ""
     what = f"{len(letters)} to send" if sender is None else f"{sent} sent again"
     print(f"{what} to {arguments.topic}{before}")
     return sent

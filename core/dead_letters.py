@@ -4,18 +4,68 @@ Pure: knows neither Kafka nor a clock.
 """
 
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 import msgspec
 
-from schemas.codec import MESSAGE_HEADER, ORIGIN_HEADER, REASON_HEADER, REPLAY_HEADER
+from schemas.codec import (
+    CUT_HEADER,
+    MAX_SENT_BYTES,
+    MESSAGE_HEADER,
+    ORIGIN_HEADER,
+    REASON_HEADER,
+    REPLAY_HEADER,
+    headers_bytes,
+    refused_headers,
+    sent_bytes,
+)
+from schemas.errors import InvalidEvent
 
 Headers = Sequence[tuple[str, bytes | None]]
-_OF_REFUSAL = frozenset({REASON_HEADER, MESSAGE_HEADER, ORIGIN_HEADER, REPLAY_HEADER})
+_OF_REFUSAL = frozenset({REASON_HEADER, MESSAGE_HEADER, ORIGIN_HEADER, REPLAY_HEADER, CUT_HEADER})
+_MOST_BESIDE_BYTES = 100_000
+"""Of the key, and of the record's own headers, in a letter that cannot hold all."""
 _HEX_SHOWN = 512
 
 
+class Refused(NamedTuple):
+    """A dead letter to be written."""
+
+    key: bytes | None
+    value: bytes | None
+    headers: list[tuple[str, bytes | None]]
+
+
+def letter_of(
+    key: bytes | None, value: bytes | None, own: Headers, error: InvalidEvent, origin: str
+) -> Refused:
+    """A refused record as a dead letter: as it was, with why and `origin`, topic[partition]@offset.
+
+    What a broker would not take is cut: `shoploop_cut` says how large each part was. The value is
+    kept as far as it fits, own headers while they are small.
+
+    >>> refused = InvalidEvent("malformed", "not JSON")
+    >>> letter_of(b"v", b"{", [("ce_id", b"e")], refused, "events[0]@7").headers[0]
+    ('ce_id', b'e')
+    >>> letter = letter_of(b"v", b"x" * 2_000_000, [], refused, "events[0]@7")
+    >>> letter.headers[-1], sent_bytes(*letter) <= MAX_SENT_BYTES, len(letter.value or b"")
+    (('shoploop_cut', b'key=1 value=2000000 headers=0'), True, 1029744)
+    """
+    why = refused_headers(error, origin)
+    headers = [*own, *why]
+    if sent_bytes(key, value, headers) <= MAX_SENT_BYTES:
+        return Refused(key, value, headers)
+    sizes = len(key or b""), len(value or b""), headers_bytes(own)
+    cut = "key={} value={} headers={}".format(*sizes)
+    kept = own if sizes[2] <= _MOST_BESIDE_BYTES else []
+    headers = [*kept, *why, (CUT_HEADER, cut.encode())]
+    key = key[:_MOST_BESIDE_BYTES] if key is not None else None
+    room = MAX_SENT_BYTES - sent_bytes(key, b"", headers)
+    return Refused(key, value[:room] if value is not None else None, headers)
+
+
 class Letter(msgspec.Struct, frozen=True, kw_only=True):
-    """One dead letter: where it lies, what it was refused from, its untouched parts.
+    """One dead letter: where it lies, what it was refused from, its parts.
 
     `topic` is the bare name of the topic that refused it; `name` the dead-letter topic in Kafka.
     """
@@ -43,6 +93,11 @@ class Letter(msgspec.Struct, frozen=True, kw_only=True):
     def reason(self) -> str:
         """The word it was refused with."""
         return self.header(REASON_HEADER)
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether it holds less than the record that was refused."""
+        return bool(self.header(CUT_HEADER))
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):

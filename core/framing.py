@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 HEAD = struct.Struct("<IIQ")
 _TIME = struct.Struct("<Q")
-MAX_PAYLOAD_BYTES = 8 * 2**20
+MAX_FRAMED_BYTES = 8 * 2**20
+"""A head that says more than this is damaged."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ def frames(data: bytes) -> Iterator[Frame]:
     while place + HEAD.size <= len(data):
         length, check, at_ms = HEAD.unpack_from(data, place)
         end = place + HEAD.size + length
-        if length > MAX_PAYLOAD_BYTES or end > len(data):
+        if length > MAX_FRAMED_BYTES or end > len(data):
             return
         payload = data[place + HEAD.size : end]
         if _check(payload, at_ms) != check:

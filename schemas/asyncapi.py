@@ -13,6 +13,7 @@ import msgspec
 from msgspec import inspect
 
 from schemas.codec import (
+    CUT_HEADER,
     MESSAGE_HEADER,
     ORIGIN_HEADER,
     REASON_HEADER,
@@ -215,6 +216,7 @@ def _headers() -> Json:
         MESSAGE_HEADER: _text("what exactly was wrong, at most 2,000 characters"),
         ORIGIN_HEADER: _text("topic[partition]@offset of the refused record"),
     }
+    cut = {CUT_HEADER: _text("only where not all of it fits: bytes of key, value and own headers")}
     return {
         "CloudEventHeaders": {
             "type": "object",
@@ -228,7 +230,7 @@ def _headers() -> Json:
             "type": "object",
             "description": "The refused record's own headers, and why it was refused.",
             "required": sorted(refused),
-            "properties": {**cloud, **replay, **refused},
+            "properties": {**cloud, **replay, **refused, **cut},
         },
     }
 

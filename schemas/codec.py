@@ -11,13 +11,19 @@ from schemas.errors import InvalidEvent
 MAX_RECORD_BYTES = 1_000_000
 MAX_QUESTION_BYTES = 800_000
 """An answer repeats what its question names, and must be a record itself."""
+MAX_SENT_BYTES = 1_030_000
+"""Of what we write, with key and headers: less than a broker takes as it comes (1,048,588), so that
+nothing is refused there that would hold up all that follows."""
 
+_FRAME_BYTES = 100  # of a batch of one record, and of the record
 _encoder = msgspec.json.Encoder()
 Headers = list[tuple[str, bytes | None]]
 
 REASON_HEADER = "shoploop_reason"
 MESSAGE_HEADER = "shoploop_message"
 ORIGIN_HEADER = "shoploop_origin"
+CUT_HEADER = "shoploop_cut"
+"""On a dead letter that does not hold all of its record: how many bytes each part had."""
 REPLAY_HEADER = "shoploop_replay_of"
 """On a record sent again: the dead letter it was, as topic[partition]@offset."""
 
@@ -95,6 +101,27 @@ class CloudHeaders:
             name = record_type if isinstance(record_type, str) else _tag(record_type)
             fixed = self._fixed[record_type] = cloud_headers(name, "", self._source)[:3]
         return [*fixed, ("ce_id", record_id.encode())]
+
+
+def sent_bytes(
+    key: bytes | None, value: bytes | None, headers: Sequence[tuple[str, bytes | None]]
+) -> int:
+    """What a record takes on the wire, uncompressed, at most."""
+    return _FRAME_BYTES + len(key or b"") + len(value or b"") + headers_bytes(headers)
+
+
+def headers_bytes(headers: Sequence[tuple[str, bytes | None]]) -> int:
+    """What headers take on the wire, at most: names, values and the lengths of both."""
+    return sum(len(name.encode()) + len(value or b"") + 10 for name, value in headers)
+
+
+def fitting(value: bytes | None, headers: Sequence[tuple[str, bytes | None]]) -> None:
+    """Raises InvalidEvent (too_large) where a broker may not take the record with its headers."""
+    if not headers and len(value or b"") <= MAX_RECORD_BYTES:
+        return  # most events: there are many
+    size_bytes = sent_bytes(None, value, headers)
+    if size_bytes > MAX_SENT_BYTES:
+        raise InvalidEvent("too_large", f"{size_bytes} bytes with headers, {MAX_SENT_BYTES} fit")
 
 
 def _tag(record_type: type[msgspec.Struct]) -> str:

@@ -125,7 +125,7 @@ _PLAIN = (
 
 
 def refused(topic: Topic) -> Topic:
-    """The dead-letter topic of a topic: refused bytes untouched, reason and origin in headers."""
+    """The dead-letter topic of a topic: refused bytes, reason and origin in headers."""
     return Topic(
         name=topic.name + REFUSED_SUFFIX,
         key=topic.key,

@@ -15,7 +15,7 @@ from adapters.kafka import producer
 from core.settings import Settings
 from schemas.errors import Unavailable
 
-Headers = Sequence[tuple[str, bytes]]
+Headers = Sequence[tuple[str, bytes | None]]
 
 
 @dataclass(frozen=True)

@@ -15,13 +15,12 @@ from itertools import islice
 from pathlib import Path
 
 from core.framing import framed, frames
+from schemas.codec import MAX_SENT_BYTES
 from schemas.errors import Unavailable
 from serving.spool_files import DoneNote, Segment, begun, found, held, name_of
 
 SEGMENT_BYTES = 16 * 2**20
 READ_BYTES = 4 * 2**20
-MAX_PAYLOAD_BYTES = 1_030_000
-"""Less than a broker takes as it comes (1,048,588): a larger one would hold up all that follow."""
 
 
 @dataclass(frozen=True)
@@ -108,8 +107,8 @@ class Spool:
         Raises:
             Unavailable: the spool is full, the disk is, or a payload is above the bound.
         """
-        if any(len(payload) > MAX_PAYLOAD_BYTES for payload in payloads):
-            raise Unavailable(f"a record is above {MAX_PAYLOAD_BYTES} bytes")
+        if any(len(payload) > MAX_SENT_BYTES for payload in payloads):
+            raise Unavailable(f"a record is above {MAX_SENT_BYTES} bytes")
         data = b"".join(framed(payload, at_ms) for payload in payloads)
         with self._lock:
             if self._waiting_bytes + len(data) > self._limit_bytes:

@@ -3,7 +3,9 @@
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+from core.dead_letters import Refused, letter_of
 from core.settings import Settings
+from schemas.errors import InvalidEvent
 from schemas.topics import BY_NAME, Topic
 from streams.store import Changes, Store
 
@@ -74,6 +76,12 @@ class Names:
 def origin_of(record: Record) -> str:
     """Where a record lies: topic[partition]@offset."""
     return f"{record.topic()}[{record.partition()}]@{record.offset()}"
+
+
+def letter(record: Record, error: InvalidEvent) -> Refused:
+    """The dead letter of a record."""
+    own = record.headers() or []
+    return letter_of(record.key(), record.value(), own, error, origin_of(record))
 
 
 def records_read(by_topic: Mapping[str, int]) -> dict[str, float]:

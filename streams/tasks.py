@@ -13,12 +13,12 @@ from core.settings import Settings
 from core.task_stage import TaskStage
 from core.watermarks import NEAR_MS, Clock, Mark, clock
 from schemas import topics
-from schemas.codec import Decoder, cloud_headers, encode, refused_headers
+from schemas.codec import Decoder, cloud_headers, encode
 from schemas.errors import InvalidEvent
 from schemas.models import Order, Retrain
 from schemas.outcomes import Running
 from schemas.watermarks import Progress, Watermark
-from streams.stage import Names, Record, origin_of, records_read
+from streams.stage import Names, Record, letter, records_read
 from streams.store import Changes, Out, Store
 from streams.task_entries import Entry, Standing, each_of
 from streams.visitors import HEARTBEAT_MS, PARTITION_HEADER, Headers
@@ -254,8 +254,7 @@ class TaskRoom:
         self._counts[f'refused_total{{topic="{topic_name}",reason="{error.reason}"}}'] += 1
         refused = topics.BY_NAME.get(topic_name + topics.REFUSED_SUFFIX)
         if refused is not None:  # `slots` is our own: it has none
-            headers = [*(record.headers() or []), *refused_headers(error, origin_of(record))]
-            self._out(refused, record.key(), record.value(), headers)
+            self._out(refused, *letter(record, error))
 
     def _note(self, entry: Entry) -> None:
         self._changes.put((_OWNER, _JOURNAL, str(self._next_entry)), _pack(entry))

@@ -15,14 +15,14 @@ from core.settings import Settings
 from core.verdict import Verdict, basket_of, judged_of, outcome_of, statement_id
 from core.watermarks import NEAR_MS, Mark
 from schemas import topics
-from schemas.codec import CloudHeaders, Decoder, encode, refused_headers
+from schemas.codec import CloudHeaders, Decoder, encode, fitting
 from schemas.errors import InvalidEvent
 from schemas.events import EventWatermark, ItemListViewed, PurchaseMade, Searched
 from schemas.topics import Topic
 from schemas.watermarks import Progress, Watermark
 from streams.held_rows import EVENTS, PREDICTIONS, Input
 from streams.judged_batches import JudgedBatches
-from streams.stage import Names, Record, origin_of, records_read
+from streams.stage import Names, Record, letter, records_read
 from streams.store import Changes, Out, Store
 from streams.visitor_partition import VisitorPartition
 
@@ -122,9 +122,10 @@ class VisitorStage:
     def _take_event(self, record: Record) -> None:
         part = self._parts[record.partition()]
         self._read[EVENTS] += 1
-        value = record.value()
+        value, own = record.value(), record.headers()
         try:
             event = self._event_of(value)
+            fitting(value, own or ())
             if type(event) is EventWatermark:
                 self._mark(part, topics.EVENTS, event, value)
                 return
@@ -148,7 +149,7 @@ class VisitorStage:
         if identity is not None:
             self._out(part.number, topics.IDENTITIES, key, part.people.say(identity), part.number)
         # Where something was taken out, the shop's own headers may name it still.
-        said = record.headers() if kept is value else None
+        said = own if kept is value else None
         headers = said or self._cloud.of(type(event), event.event_id)
         self._changes.outs.append(Out(part.number, self._valid, key, kept, part.number, headers))
         if not isinstance(event, _WITHOUT_FACTS) or event.consent or event.formerly:
@@ -282,9 +283,8 @@ class VisitorStage:
     def _refuse(self, topic: Topic, record: Record, error: InvalidEvent) -> None:
         self._counts[f'refused_total{{topic="{topic.name}",reason="{error.reason}"}}'] += 1
         self._parts[record.partition()].refused(topic.name)
-        headers = [*(record.headers() or []), *refused_headers(error, origin_of(record))]
-        refused = topics.BY_NAME[topic.name + topics.REFUSED_SUFFIX]
-        self._out(record.partition(), refused, record.key(), record.value(), None, headers)
+        key, value, headers = letter(record, error)
+        self._out(record.partition(), topics.refused(topic), key, value, None, headers)
 
     def _out(
         self,

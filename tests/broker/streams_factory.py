@@ -80,6 +80,10 @@ class Shop:
         name = kafka.topic_name(self.settings, topic)
         self._producer.produce(name, value, key, partition=partition)
 
+    def flush(self) -> None:
+        """Waits until everything is written."""
+        assert self._producer.flush(20) == 0
+
     def barrier(self, number: int, at_ms: int, *, final: bool = False) -> None:
         event = EventWatermark(event_time_ms=at_ms, barrier=number, run_id="run", final=final)
         answer = Watermark(event_time_ms=at_ms, barrier=number, run_id="run", final=final)

@@ -13,9 +13,10 @@ from streams_factory import START_MS, Shop, Worker, purchase
 from adapters.kafka import Follower, ensure_topics, producer, topic_name
 from console.main import main
 from console.resend import Sender, read_letters
+from core.dead_letters import letter_of
 from core.settings import Settings
 from schemas import topics
-from schemas.codec import REPLAY_HEADER, encode, refused_headers
+from schemas.codec import CUT_HEADER, REPLAY_HEADER, encode
 from schemas.errors import InvalidEvent, Unavailable
 
 BROKEN = b'{"event_name": "purchase"'
@@ -63,10 +64,10 @@ def written(settings: Settings, topic: topics.Topic) -> list[Message]:
 def refuse(settings: Settings, number: int, value: bytes, reason: str) -> None:
     """A dead letter as the streams write it."""
     client = producer(settings)
-    headers = refused_headers(InvalidEvent(reason, f"it is {reason}"), f"events[0]@{number}")
-    own = ("ce_id", b"e%d" % number)
+    error, own = InvalidEvent(reason, f"it is {reason}"), [("ce_id", b"e%d" % number)]
+    letter: Any = letter_of(b"v%d" % number, value, own, error, f"events[0]@{number}")
     name = topic_name(settings, topics.refused(topics.EVENTS))
-    client.produce(name, value, b"v%d" % number, headers=[own, *headers])
+    client.produce(name, letter.value, letter.key, headers=letter.headers)
     assert client.flush(20) == 0
 
 
@@ -128,6 +129,21 @@ def test_a_letter_goes_once_unless_it_is_to_go_again(settings: Settings, dlq: Co
     for event in events:
         assert event.value() == BINARY
         assert [name for name, _ in event.headers() or []] == ["ce_id", REPLAY_HEADER]
+
+
+def test_a_letter_that_was_cut_is_sent_with_a_file_alone(
+    settings: Settings, dlq: Console, tmp_path: Path
+) -> None:
+    refuse(settings, 0, bytes(2_000_000), "too_large")
+    refuse(settings, 1, BROKEN, "malformed")
+    again = dlq("replay", "events")
+    assert (again["sent"], again["cut"]) == (1, 1)
+    whole = tmp_path / "whole.json"
+    whole.write_bytes(b"{}")
+    assert dlq("replay", "events", "--offset", "0", "--from-file", str(whole))["sent"] == 1
+    events = written(settings, topics.EVENTS)
+    assert {event.value() for event in events} == {b"{}", BROKEN}
+    assert all(CUT_HEADER not in dict(event.headers() or []) for event in events)
 
 
 def test_a_run_that_was_cut_off_or_overtaken_sends_nothing_twice(

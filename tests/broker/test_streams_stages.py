@@ -3,11 +3,12 @@
 from pathlib import Path
 
 import pytest
+from large_records import write_compressed, write_largest
 from streams_factory import HOUR_MS, START_MS, Shop, Worker, progress, purchase, visit
 
 from core.settings import Settings
 from schemas import topics
-from schemas.codec import MESSAGE_HEADER, ORIGIN_HEADER, REASON_HEADER, encode
+from schemas.codec import CUT_HEADER, MESSAGE_HEADER, ORIGIN_HEADER, REASON_HEADER, encode
 
 READ = (
     topics.OUTCOMES,
@@ -41,6 +42,7 @@ def test_an_answer_and_what_followed_become_an_outcome(settings: Settings) -> No
         shop.send(topics.EVENTS, "v", encode(repeated))
         for value in BAD:
             shop.send(topics.EVENTS, "v", value)
+        large = _send_large(shop)
         shop.send(topics.PREDICTIONS, "v", BAD[0])
         shop.barrier(1, START_MS + HOUR_MS)
         shop.read_until(shop.passed(START_MS + HOUR_MS))
@@ -50,7 +52,20 @@ def test_an_answer_and_what_followed_become_an_outcome(settings: Settings) -> No
     shop.close()
     _check_outcomes(shop)
     _check_dead_letters(shop)
+    _check_cut_letters(shop, large)
     _check_barriers(shop)
+
+
+def _send_large(shop: Shop) -> list[bytes]:
+    """Events that fill a record, that are more than one, and that have more than one in headers."""
+    shop.flush()
+    to = shop.settings, topics.EVENTS
+    full = write_largest(*to, b"v", b"full")
+    inflated = b"inflated" + bytes(10_000_000)
+    write_compressed(*to, b"v", inflated)
+    good = encode(purchase("e2", "v", START_MS + 2_000, None))
+    write_compressed(*to, b"v", good, bytes(5_000_000))
+    return [full, inflated, good]
 
 
 def _check_outcomes(shop: Shop) -> None:
@@ -70,7 +85,7 @@ def _check_outcomes(shop: Shop) -> None:
 
 
 def _check_dead_letters(shop: Shop) -> None:
-    refused = shop.messages["events.dlq"]
+    refused = shop.messages["events.dlq"][: len(BAD)]
     assert [message.value() for message in refused] == list(BAD)
     headers = [dict(message.headers() or []) for message in refused]
     assert [each[REASON_HEADER] for each in headers] == [
@@ -81,6 +96,20 @@ def _check_dead_letters(shop: Shop) -> None:
     ]
     assert all(each[MESSAGE_HEADER] and b".events.v1[" in each[ORIGIN_HEADER] for each in headers)
     assert [message.value() for message in shop.messages["predictions.dlq"]] == [BAD[0]]
+
+
+def _check_cut_letters(shop: Shop, large: list[bytes]) -> None:
+    letters = shop.messages["events.dlq"][len(BAD) :]
+    full, inflated, good = (letter.value() or b"" for letter in letters)
+    assert good == large[2]
+    for kept, whole in ((full, large[0]), (inflated, large[1])):
+        assert len(kept) > 1_000_000
+        assert whole.startswith(kept)
+    for letter, whole, own in zip(letters, large, (0, 0, 5_000_013), strict=True):
+        head = dict(letter.headers() or [])
+        assert head[REASON_HEADER] == b"too_large"
+        assert head[CUT_HEADER] == f"key=1 value={len(whole)} headers={own}".encode()
+        assert b".events.v1[" in head[ORIGIN_HEADER]
 
 
 def _check_barriers(shop: Shop) -> None:

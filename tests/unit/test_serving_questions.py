@@ -16,7 +16,7 @@ from core.candidates import PINNED, Ask, Ground
 from core.features import FEATURE_NAMES, feature_schema_hash
 from core.ranking import Ranked, RankerWeights
 from core.shop_state import ShopState
-from schemas.codec import MAX_QUESTION_BYTES, MAX_RECORD_BYTES, encode
+from schemas.codec import MAX_QUESTION_BYTES, MAX_RECORD_BYTES, MAX_SENT_BYTES, encode
 from schemas.errors import InvalidEvent
 from schemas.predictions import Filters, Prediction, RecommendRequest, SimilarRequest
 from serving.answer import Moment, answer
@@ -24,7 +24,6 @@ from serving.derive import ServedAnswer, derive
 from serving.engine import Engine
 from serving.questions import Reading
 from serving.remembering import RememberingState
-from serving.spool import MAX_PAYLOAD_BYTES
 
 DAY_MS = 86_400_000
 NOW_MS = 1_300_000_000_000
@@ -277,7 +276,7 @@ def test_the_answer_to_the_largest_question_is_a_record_that_a_broker_takes(
     assert isinstance(question, RecommendRequest)
     found = _one(state, engine, question)
     assert (len(found.slots), len(found.context.history)) == (100, 50)
-    assert len(encode(found)) < MAX_RECORD_BYTES < MAX_PAYLOAD_BYTES < BROKER_TAKES_BYTES
+    assert len(encode(found)) < MAX_RECORD_BYTES < MAX_SENT_BYTES < BROKER_TAKES_BYTES
     with pytest.raises(InvalidEvent) as caught:
         Reading("recommend")(body + b" ", "p1")
     assert caught.value.reason == "too_large"
