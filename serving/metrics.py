@@ -77,7 +77,9 @@ class Metrics:
         self._shed = self._counter(
             "shed", "Requests not answered: over_share, over_capacity, deadline.", "queue", "reason"
         )
-        self._refused = self._counter("refused", "Requests refused as invalid.", "reason")
+        self._refused = self._counter(
+            "refused", "Requests refused as invalid, or internal: answering failed.", "reason"
+        )
         self._rules = self._counter("rules_files", "Rules files read.", "result")
         self._events = self._counter("events", "Events taken over HTTP.", "result")
         self._replies = self._counter("http_requests", "HTTP requests.", "route", "status")
@@ -126,7 +128,7 @@ class Metrics:
             self._derived.of(given.policy).inc()
 
     def refused(self, reason: str) -> None:
-        """Counts one refused request."""
+        """Counts one request that was refused, or that could not be answered."""
         self._refused.of(reason).inc()
 
     def rules_read(self, result: str) -> None:

@@ -38,6 +38,22 @@ class Asked(Protocol):
     def gone(self) -> bool: ...
 
 
+def answered(
+    answer: Answer, requests: Sequence[RequestRecord], arrived_s: Sequence[float]
+) -> list[Result]:
+    """An answer or an error for each, in order.
+
+    In one pass; when that fails, one by one, so that a request fails by itself alone.
+    """
+    try:
+        return list(answer(list(requests), arrived_s[0]))
+    except Exception as error:  # noqa: BLE001 — each gets its own answer or error
+        if len(requests) == 1:
+            return [error]
+    each = zip(requests, arrived_s, strict=True)
+    return [answered(answer, [request], [at_s])[0] for request, at_s in each]
+
+
 class OnePass:
     """Answers a batch and records the answers.
 
@@ -60,7 +76,7 @@ class OnePass:
         asked = self._in_time(batch, range(len(batch)))
         if not asked:
             return results, 0
-        answers = dict(zip(asked, self._answers([batch[place] for place in asked]), strict=True))
+        answers = self._answers(batch, asked)
         for place, answer in answers.items():
             if not _is_answer(answer):
                 results[place] = answer
@@ -71,17 +87,14 @@ class OnePass:
             results[place] = result
         return results, len(asked)
 
-    def _answers(self, asked: list[Asked]) -> list[Result]:
-        """In one pass; when that fails, one by one, so that a request fails by itself alone."""
-        requests = [each.request for each in asked]
-        try:
-            return list(self._answer(requests, asked[0].arrived_s))
-        except Exception as error:  # every request gets its own answer or error
-            if len(asked) == 1:
-                if not isinstance(error, FeedbackError):
-                    log.error("%s: a request failed", self._name, exc_info=error)
-                return [error]
-        return [self._answers([each])[0] for each in asked]
+    def _answers(self, batch: Sequence[Asked], places: list[int]) -> dict[int, Result]:
+        """By place; what no error of ours explains is in the log."""
+        requests = [batch[place].request for place in places]
+        results = answered(self._answer, requests, [batch[place].arrived_s for place in places])
+        for result in results:
+            if isinstance(result, Exception) and not isinstance(result, FeedbackError):
+                log.error("%s: a request failed", self._name, exc_info=result)
+        return dict(zip(places, results, strict=True))
 
     def _kept(
         self, batch: Sequence[Asked], places: list[int], answers: dict[int, Result]

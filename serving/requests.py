@@ -1,26 +1,31 @@
 """Questions asked over Kafka: read in batches, answered, and both noted in one transaction.
 
 Answers, dead letters and how far the questions were read are committed together: over kills and
-rebalances each question has exactly one answer that readers of committed records see.
+rebalances each question has exactly one answer that readers of committed records see. A question
+that cannot be answered, whether it is its own fault or a fault of ours that it brings out, is a
+dead letter; what is wrong with the broker, the disk or the memory ends the process.
 """
 
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
 
-from confluent_kafka import Consumer, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
 from adapters.kafka import group_name, raise_if_lasting, topic_name
+from core.dead_letters import letter_of
 from core.partition_share import share_of
 from core.settings import Settings
 from core.trace_context import traceparent_of
 from schemas import topics
-from schemas.codec import MAX_QUESTION_BYTES, Decoder, refused_headers
-from schemas.errors import InvalidEvent, Unavailable
-from schemas.predictions import RequestRecord
+from schemas.codec import MAX_QUESTION_BYTES, Decoder, fitting
+from schemas.errors import FeedbackError, InvalidEvent, Unavailable
+from schemas.predictions import Prediction, RequestRecord
 from serving.desk import Desk
 from serving.metrics import Metrics
+from serving.one_pass import Result, answered
 from serving.outbox import Outgoing
 from serving.traces import Trace
 from serving.transactions import Fenced, Superseded, Transactions
@@ -31,8 +36,17 @@ IDLE_S = 0.5
 # A commit takes some milliseconds whatever it holds; a question waits for it no longer than this.
 COMMIT_WITHIN_S = 0.05
 LAG_EVERY_S = 1.0
+INTERNAL = "internal"
 
 log = logging.getLogger(__name__)
+
+
+class _Question(NamedTuple):
+    """A request, the message that brought it, and the trace it belongs to."""
+
+    request: RequestRecord
+    message: Message
+    trace: Trace | None
 
 
 class RequestLoop:
@@ -72,6 +86,8 @@ class RequestLoop:
                 raise
             log.warning("questions wait for the next start: %s", error)
         finally:
+            # Leaving calls `_on_revoke`: what a failure left without an answer must not count.
+            self._held, self._read_to = [], {}
             self._transactions.close()
             self._turns.close()
 
@@ -98,37 +114,72 @@ class RequestLoop:
         return [message for message in found if _usable(message)]
 
     def _answer(self, messages: Sequence[Message]) -> None:
-        arrived_s = time.perf_counter()
-        batch: list[RequestRecord] = []
-        traces: list[Trace] = []
-        for message in messages:
-            self._read_to[int(message.partition() or 0)] = int(message.offset() or 0) + 1
-            try:
-                batch.append(self._desk.checked(self._decode(message.value())))
-                traces += self._trace(message, batch[-1])
-            except InvalidEvent as error:
-                self._metrics.refused(error.reason)
-                self._held.append(self._refused(message, error))
-        answers = self._desk.answer(batch, arrived_s) if batch else []
-        self._held.extend(map(self._desk.outgoing, batch, answers))
-        self._metrics.answered("kafka", answers, time.perf_counter() - arrived_s)
-        for trace in traces:
-            self._desk.traces.end(trace)
+        """Holds an answer or a dead letter for each.
 
-    def _trace(self, message: Message, request: RequestRecord) -> list[Trace]:
+        Raises:
+            Unavailable: an answer needs what does not answer.
+            OSError: the disk refuses.
+        """
+        arrived_s = time.perf_counter()
+        asked = [found for message in messages if (found := self._question(message)) is not None]
+        given = self._given(asked, self._results(asked, arrived_s)) if asked else []
+        self._metrics.answered("kafka", given, time.perf_counter() - arrived_s)
+        for question in asked:
+            if question.trace is not None:
+                self._desk.traces.end(question.trace)
+
+    def _question(self, message: Message) -> _Question | None:
+        """The question that a message asks; None when it is refused."""
+        self._read_to[int(message.partition() or 0)] = int(message.offset() or 0) + 1
+        try:
+            request = self._desk.checked(self._decode(message.value()))
+            return _Question(request, message, self._trace(message, request))
+        except Exception as error:  # noqa: BLE001 — a dead letter, or the end
+            self._refuse(message, error)
+            return None
+
+    def _results(self, asked: Sequence[_Question], arrived_s: float) -> list[Result]:
+        requests = [question.request for question in asked]
+        return answered(self._desk.answer, requests, [arrived_s] * len(asked))
+
+    def _given(self, asked: Sequence[_Question], results: Iterable[Result]) -> list[Prediction]:
+        """The answers that are held now; for what is none, a dead letter is."""
+        given: list[Prediction] = []
+        for question, result in zip(asked, results, strict=True):
+            try:
+                if isinstance(result, Exception):
+                    raise result
+                outgoing = self._desk.outgoing(question.request, result)
+                fitting(outgoing.value, outgoing.headers)
+            except Exception as error:  # noqa: BLE001 — a dead letter, or the end
+                self._refuse(question.message, error)
+            else:
+                self._held.append(outgoing)
+                given.append(result)
+        return given
+
+    def _trace(self, message: Message, request: RequestRecord) -> Trace | None:
         """The trace that the asker began, or one of our own; none where there is none to keep."""
         traces = self._desk.traces
         found = traces.begin("request", "consumer", traceparent_of(message.headers()))
-        if found is None:
-            return []
-        traces.keep(request.request_id, found)
-        return [found]
+        if found is not None:
+            traces.keep(request.request_id, found)
+        return found
 
-    def _refused(self, message: Message, error: InvalidEvent) -> Outgoing:
+    def _refuse(self, message: Message, error: Exception) -> None:
+        """Holds a dead letter, where the fault is the message's or one of ours that it brings out.
+
+        Raises:
+            Exception: the error, where it is of something else.
+        """
+        refusal = _refusal(error)
         origin = f"{message.topic()}[{message.partition()}]@{message.offset()}"
-        return Outgoing(
-            self._refused_topic, message.key(), message.value(), refused_headers(error, origin)
-        )
+        if refusal is not error:
+            log.error("%s could not be answered", origin, exc_info=error)
+        self._metrics.refused(refusal.reason)
+        own: Any = message.headers() or []
+        letter = letter_of(message.key(), message.value(), own, refusal, origin)
+        self._held.append(Outgoing(self._refused_topic, *letter))
 
     def _commit(self, *, leaving: bool = False) -> None:
         """Sends what is held together with how far the questions were read.
@@ -167,3 +218,14 @@ def _usable(message: Message) -> bool:
         return True
     raise_if_lasting(error)
     return False
+
+
+def _refusal(error: Exception) -> InvalidEvent:
+    """Why a message is refused; an error that another message would meet as well is raised."""
+    match error:
+        case InvalidEvent():
+            return error
+        case FeedbackError() | KafkaException() | OSError() | MemoryError():
+            raise error
+    kind = type(error).__qualname__
+    return InvalidEvent(INTERNAL, f"answering it failed: {kind}; the log says where")

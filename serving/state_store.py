@@ -43,8 +43,15 @@ class StateStore:
             raise Unavailable(f"the state at {path}: {error}") from error
 
     def get(self, key: bytes) -> bytes | None:
-        """What a row holds."""
-        found: bytes | None = self._db.get(key)
+        """What a row holds.
+
+        Raises:
+            Unavailable: the disk refuses.
+        """
+        try:
+            found: bytes | None = self._db.get(key)
+        except Exception as error:  # the binding raises nothing narrower
+            raise Unavailable(f"the state at {self.path}: {error}") from error
         return found
 
     def write(self, rows: Iterable[Row]) -> None:
