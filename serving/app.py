@@ -22,6 +22,7 @@ from schemas.codec import encode
 from schemas.models import ModelLog
 from schemas.predictions import RecommendRequest, SimilarRequest
 from serving.access import Access
+from serving.answered import Answered
 from serving.batching import Batcher
 from serving.checkpoint import Checkpoints
 from serving.desk import Desk
@@ -35,6 +36,7 @@ from serving.library import Library
 from serving.metrics import Metrics
 from serving.outbox import Outbox, Outgoing
 from serving.progress import Reporter
+from serving.repeats import SharedRepeats
 from serving.requests import RequestLoop
 from serving.rules_file import RulesFile
 from serving.shadow import PROCESS, ShadowLoop
@@ -123,7 +125,9 @@ def run_replica(settings: Settings, guard: Guard) -> None:
     intake = EventIntake(settings, parts.process, parts.outbox)
     explainer = Explainer(dsn_of(settings), lambda: parts.versions.engine)
     asks: dict[type, Ask] = {RecommendRequest: lists, SimilarRequest: lists}
-    front = Front(desk, parts.live, asks, intake, parts.metrics, access, explainer)
+    repeats = SharedRepeats(Answered(home_of(settings) / "serving" / "repeats"))
+    parts.metrics.collect(repeats)
+    front = Front(desk, parts.live, asks, intake, parts.metrics, access, explainer, repeats)
     words = Words(settings, parts.process, parts.announce, parts.metrics, desk, parts.rules)
     asks.update(words.batchers)
 
@@ -156,6 +160,7 @@ def run_replica(settings: Settings, guard: Guard) -> None:
     ledger.finish()
     _join([sender], SENT_WITHIN_S)
     ledger.close()
+    repeats.close()
     access.close()
     parts.close()
     guard.check()

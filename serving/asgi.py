@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, NoReturn
@@ -22,8 +21,9 @@ from schemas.errors import Denied, FeedbackError
 from schemas.http_routes import BY_NAME, Operation
 from schemas.ids import derived_id, new_id
 from serving.access import Access
-from serving.idempotency import Repeats, key_of
+from serving.idempotency import key_of
 from serving.problems import problem_of
+from serving.repeats import SharedRepeats
 from serving.responses import Response, problem_response
 from serving.routes import Routes
 
@@ -59,10 +59,15 @@ class Face:
         handlers: by operation name, all of them.
         access: whose call it is, and what they may ask.
         refused: is told the reason of each problem.
+        repeats: what was answered under which Idempotency-Key; by default in this process alone.
     """
 
     def __init__(
-        self, handlers: Mapping[str, Handler], access: Access, refused: Callable[[str], None]
+        self,
+        handlers: Mapping[str, Handler],
+        access: Access,
+        refused: Callable[[str], None],
+        repeats: SharedRepeats | None = None,
     ) -> None:
         if handlers.keys() != BY_NAME.keys():
             raise ValueError(f"no handler, or no operation: {handlers.keys() ^ BY_NAME.keys()}")
@@ -70,7 +75,7 @@ class Face:
         self._access = access
         self._refused = refused
         self._routes = Routes(BY_NAME.values())
-        self._repeats = Repeats(time.monotonic)
+        self._repeats = repeats or SharedRepeats()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Speaks ASGI 3: one HTTP call."""
@@ -105,14 +110,14 @@ class Face:
             return _limited(await handler(call), call.caller)
         path = "/".join([call.operation.name, *call.parameters.values()])
         made_id = derived_id("call", call.caller.identity, path, key_of(key.decode("latin-1")))
-        before = self._repeats.begin(made_id, call.body)
+        before = await self._repeats.begin(made_id, call.body)
         if before is not None:
             return _limited(before, call.caller)
         response = None
         try:
             response = await handler(replace(call, made_id=made_id))
         finally:
-            self._repeats.end(made_id, response)
+            await self._repeats.end(made_id, response)
         return _limited(response, call.caller)
 
     def _problem(self, error: Exception, operation: Operation | None, trace: str) -> Response:

@@ -25,6 +25,7 @@ from serving.desk import Desk
 from serving.explained import Explainer
 from serving.intake import EventIntake
 from serving.metrics import Metrics
+from serving.repeats import SharedRepeats
 from serving.state import Live
 from serving.texts import SURFACE as CLASSIFY
 
@@ -55,6 +56,7 @@ class Front:
     metrics: Metrics
     access: Access
     explainer: Explainer
+    repeats: SharedRepeats = field(default_factory=SharedRepeats)
     leaving: Event = field(default_factory=Event)
 
     @property

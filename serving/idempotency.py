@@ -1,7 +1,7 @@
 """Calls that are made again under one Idempotency-Key: they get the answer of the first.
 
-Remembers in this process, for a day and within a bound of bytes. Elsewhere, and after a restart, a
-repeat is answered anew under the same ids, since ids are derived from the key.
+Remembers in this process, for a day and within a bound of bytes; `serving/repeats.py` asks others.
+Ids are derived from the key: where nothing is known of a call it is answered under the same ids.
 Source: draft-ietf-httpapi-idempotency-key-header-07, section 2.
 """
 
@@ -21,7 +21,9 @@ MOST_BYTES = 32_000_000
 _OVERHEAD = 500
 
 
-class _Kept(NamedTuple):
+class Kept(NamedTuple):
+    """A call: a digest of its body, when it began, and its answer once there is one."""
+
     body: bytes
     at_s: float
     response: Response | None
@@ -38,7 +40,7 @@ class Repeats:
     def __init__(self, now_s: Callable[[], float], most_bytes: int = MOST_BYTES) -> None:
         self._now_s = now_s
         self._most_bytes = most_bytes
-        self._kept: OrderedDict[str, _Kept] = OrderedDict()
+        self._kept: OrderedDict[str, Kept] = OrderedDict()
         self._bytes = 0
 
     def begin(self, place: str, body: bytes) -> Response | None:
@@ -49,16 +51,11 @@ class Repeats:
         """
         self._forget()
         kept = self._kept.get(place)
-        digest = _digest(body)
+        digest = digest_of(body)
         if kept is None:
-            self._put(place, _Kept(digest, self._now_s(), None))
+            self._put(place, Kept(digest, self._now_s(), None))
             return None
-        if kept.body != digest:
-            raise Denied(422, "key_reused", "the Idempotency-Key was used with another body")
-        if kept.response is None:
-            headers = [("Retry-After", "1")]
-            raise Denied(409, "conflict", "the same call is being answered", headers)
-        return kept.response
+        return said_before(kept, digest)
 
     def end(self, place: str, response: Response | None) -> None:
         """Keeps the answer of a call; None, or one worth trying again, leaves no trace."""
@@ -66,11 +63,11 @@ class Repeats:
         if kept is None:
             return
         self._bytes -= _size(place, kept)
-        if response is not None and response.is_final and not is_passing(response.status):
-            # Headers are of the moment: what is left of a rate.
-            self._put(place, kept._replace(response=response._replace(headers=())))
+        last = lasting(response)
+        if last is not None:
+            self._put(place, kept._replace(response=last))
 
-    def _put(self, place: str, kept: _Kept) -> None:
+    def _put(self, place: str, kept: Kept) -> None:
         self._kept[place] = kept
         self._bytes += _size(place, kept)
 
@@ -82,6 +79,30 @@ class Repeats:
                 return
             del self._kept[place]
             self._bytes -= _size(place, oldest)
+
+
+def said_before(kept: Kept, digest: bytes) -> Response:
+    """The answer of a call that was made before.
+
+    Raises:
+        Denied: 422 for another body under the key, 409 while the first is being answered.
+    """
+    if kept.body != digest:
+        raise Denied(422, "key_reused", "the Idempotency-Key was used with another body")
+    if kept.response is None:
+        headers = [("Retry-After", "1")]
+        raise Denied(409, "conflict", "the same call is being answered", headers)
+    return kept.response
+
+
+def lasting(response: Response | None) -> Response | None:
+    """What is kept of an answer; None of one that the same call may not get a moment later.
+
+    Headers are of the moment: what is left of a rate.
+    """
+    if response is None or not response.is_final or is_passing(response.status):
+        return None
+    return response._replace(headers=())
 
 
 def is_passing(status: int) -> bool:
@@ -106,9 +127,10 @@ def key_of(header: str) -> str:
     return text
 
 
-def _digest(body: bytes) -> bytes:
+def digest_of(body: bytes) -> bytes:
+    """Sixteen bytes that tell bodies apart."""
     return blake2b(body, digest_size=16).digest()
 
 
-def _size(place: str, kept: _Kept) -> int:
+def _size(place: str, kept: Kept) -> int:
     return _OVERHEAD + len(place) + (len(kept.response.body) if kept.response else 0)

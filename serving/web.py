@@ -37,7 +37,7 @@ def app(front: Front) -> Face:
         "metrics": looks.figures,
         "openapi": looks.document,
     }
-    return Face(handlers, front.access, front.metrics.refused)
+    return Face(handlers, front.access, front.metrics.refused, front.repeats)
 
 
 class _Looks:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import httpx
 from serving_factory import Process, Served, Shop, answers_of, running
@@ -30,11 +31,16 @@ def test_processes_share_a_port_over_a_kill_and_a_name_only_with_themselves(
         _refused(shop, "left", port)
         with running(shop.settings, "--name", "right", extra=SHARED, port=port) as right:
             _until_served_by(left, answers, {"left", "right"})
+            said = _said(right, 24)
             left.kill()
             for _ in range(20):
                 assert _ask(right) is not None
+            assert _said(right, 4) == said
         with running(shop.settings, "--name", "left", extra=SHARED, port=port) as again:
+            assert _said(again, 4) == said
             _until_served_by(again, answers, {"left"})
+        (body,) = said
+        assert len(answers.served()[httpx.Response(200, text=body).json()["request_id"]]) == 1
 
 
 def _ask(replica: Process) -> str | None:
@@ -45,6 +51,18 @@ def _ask(replica: Process) -> str | None:
         return None
     assert reply.status_code == 200, reply.text
     return str(reply.json()["request_id"])
+
+
+def _said(replica: Process, times: int) -> set[str]:
+    """The answers to one call made again and again under its key, each on its own connection."""
+    asked: dict[str, Any] = {
+        "json": {"visitor_id": "first"},
+        "headers": {"Idempotency-Key": "k-1"},
+        "timeout": 10,
+    }
+    replies = [httpx.post(f"{replica.url}/v1/recommend", **asked) for _ in range(times)]
+    assert {reply.status_code for reply in replies} == {200}
+    return {reply.text for reply in replies}
 
 
 def _until_served_by(replica: Process, answers: Served, wanted: set[str]) -> None:
