@@ -122,9 +122,9 @@ def start_health(
 
 
 def counters_text(prefix: str, counters: dict[str, float]) -> str:
-    """Counters as Prometheus text; a key may carry labels in braces.
+    """Counters as Prometheus text, every digit told; a key may carry labels in braces.
 
-    >>> print(counters_text("shoploop_streams", {'refused_total{reason="empty"}': 2}), end="")
-    shoploop_streams_refused_total{reason="empty"} 2
+    >>> print(counters_text("shoploop_sink", {'rows_total{table="events"}': 12_345_678}), end="")
+    shoploop_sink_rows_total{table="events"} 12345678
     """
-    return "".join(f"{prefix}_{name} {value:g}\n" for name, value in sorted(counters.items()))
+    return "".join(f"{prefix}_{name} {value:.15g}\n" for name, value in sorted(counters.items()))

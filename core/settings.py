@@ -116,6 +116,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     learn_passed: float = 0.0
     learn_corrected: float = 0.0
     tasks: str = ""
+    kept_runs: int = 20
     wandb: str = ""
     signing_key: str = ""
     # serving: access

@@ -42,7 +42,7 @@ from serving.rules_file import RulesFile
 from serving.shadow import PROCESS, ShadowLoop
 from serving.standing import Standing
 from serving.state import Live
-from serving.state_store import StateStore
+from serving.state_store import state_of
 from serving.traces import traces_of
 from serving.versions import REPLICA_ROLES, SHADOW_ROLES, Versions
 from serving.web import app
@@ -70,7 +70,7 @@ class Parts:
         self.outbox = Outbox(settings)
         library = Library(settings)
         self.versions = Versions(library, roles, process, self.announce, self.report, guard)
-        store = StateStore(home_of(settings) / "serving" / process / "state")
+        store = state_of(home_of(settings), process)
         self.live = Live(settings, self.versions, Checkpoints(store, settings), eager=eager)
         library.prepare = self.live.prepare
         self.metrics.collect(Standing(library, self.live))
@@ -115,7 +115,7 @@ def run_replica(settings: Settings, guard: Guard) -> None:
     pepper = load_pepper(settings)
     ledger = Ledger(settings, settings.name)  # first: it says so when the name is in use
     parts = Parts(settings, settings.name, REPLICA_ROLES, guard, eager=True)
-    _watch_spool(parts.metrics, ledger)
+    watch_spool(parts.metrics, ledger, settings.spool_mb * 2**20)
     desk = Desk(
         settings, parts.process, parts.live, ledger, pepper, traces=parts.traces, rules=parts.rules
     )
@@ -166,7 +166,8 @@ def run_replica(settings: Settings, guard: Guard) -> None:
     guard.check()
 
 
-def _watch_spool(metrics: Metrics, ledger: Ledger) -> None:
+def watch_spool(metrics: Metrics, ledger: Ledger, limit_bytes: int) -> None:
+    """Adds what stands in the spool, and how much may."""
     metrics.gauge(
         "spool_bytes",
         "Bytes of answers on disk that the broker does not have.",
@@ -177,6 +178,7 @@ def _watch_spool(metrics: Metrics, ledger: Ledger) -> None:
         "Answers on disk that the broker does not have.",
         lambda: ledger.waiting.records,
     )
+    metrics.gauge("spool_limit_bytes", "Bytes that may wait at most.", lambda: limit_bytes)
     metrics.gauge("spool_age_seconds", "Age of the oldest of them.", ledger.age_s)
 
 

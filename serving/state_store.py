@@ -102,6 +102,23 @@ class StateStore:
         return Rdict(str(self.path), _options())
 
 
+def state_of(home: Path, process: str) -> StateStore:
+    """The store of a process under home; the file that earlier releases kept instead is removed.
+
+    Nobody reads that any more, nor takes out of it who wants to be forgotten.
+
+    Raises:
+        Unavailable: as StateStore does.
+    """
+    folder = home / "serving" / process
+    former = folder.with_name(f"{process}.snapshot")
+    try:
+        former.unlink(missing_ok=True)
+    except OSError as error:
+        raise Unavailable(f"the former state at {former}: {error}") from error
+    return StateStore(folder / "state")
+
+
 class StoreShelf:
     """The rows under one head, by name."""
 

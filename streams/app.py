@@ -47,7 +47,7 @@ class Worker:
         self._app = _faust_app(settings)
         made = {"visitors": self._visitors, "tasks": self._tasks}
         self._stages: list[Stage] = []
-        self._pumps: list[Pump] = []
+        self.pumps: list[Pump] = []
         for name in stages:
             self._add(made[name]())
 
@@ -60,7 +60,7 @@ class Worker:
         )
         health = None
         if self._settings.http_port:
-            health = start_health(self._settings, self._ready, self._metrics)
+            health = start_health(self._settings, self._ready, self.metrics)
         collect_seldom()
         try:
             worker.execute_from_commandline()
@@ -99,7 +99,7 @@ class Worker:
         pump = Pump(self._settings, stage, channel.put, self._stop_all)
         self._app.service(pump)
         self._stages.append(stage)
-        self._pumps.append(pump)
+        self.pumps.append(pump)
 
     def _stop_all(self, error: BaseException) -> None:
         """Ends the worker: the supervisor starts it again, and the store knows where to go on."""
@@ -108,7 +108,7 @@ class Worker:
 
     def _ends(self) -> dict[str, int]:
         """Next offsets of the topics that training data comes from."""
-        client = self._pumps[-1].transport
+        client = self.pumps[-1].transport
         found = {}
         for topic in _DATA_TOPICS:
             name = kafka.topic_name(self._settings, topic)
@@ -117,12 +117,16 @@ class Worker:
         return found
 
     def _ready(self) -> bool:
-        return all(pump.is_ready for pump in self._pumps)
+        return all(pump.is_ready for pump in self.pumps)
 
-    def _metrics(self) -> str:
+    def metrics(self) -> str:
+        """What the stages have counted and how their pumps stand, as Prometheus text."""
         return "".join(
-            counters_text("shoploop_" + stage.process.replace(".", "_"), stage.counters())
-            for stage in self._stages
+            counters_text(
+                "shoploop_" + stage.process.replace(".", "_"),
+                {**stage.counters(), **pump.figures()},
+            )
+            for stage, pump in zip(self._stages, self.pumps, strict=True)
         )
 
 

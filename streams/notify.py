@@ -217,7 +217,7 @@ def notify_until(settings: Settings, channels: Sequence[Channel], stop: threadin
         health = start_health(
             settings,
             lambda: feed.ready,
-            lambda: counters_text("shoploop_notify", dict(teller.counts)),
+            lambda: counters_text("shoploop_notify", {**teller.counts, "ready": float(feed.ready)}),
         )
     try:
         while not stop.is_set():

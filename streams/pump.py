@@ -72,6 +72,15 @@ class Pump(Service):
         self._worked_ms = self._committed_ms = self._checkpoint_ms = 0
         self._since = 0
         self.is_ready = False
+        self._turned_s = time.monotonic()
+
+    def figures(self) -> dict[str, float]:
+        """How the pump stands, for `/metrics`; while it works a turn ends many times a second."""
+        return {
+            "ready": float(self.is_ready),
+            "turn_age_seconds": time.monotonic() - self._turned_s,
+            "kafka_lag": float(self.transport.lag),
+        }
 
     async def on_start(self) -> None:
         """Starts the thread; the channel belongs to this loop."""
@@ -96,6 +105,7 @@ class Pump(Service):
             self.transport.open()
             while not self._halt.is_set():
                 self._turn()
+                self._turned_s = time.monotonic()
             self._finish()
         except BaseException as error:  # noqa: BLE001 - the worker stops for it
             logger.error("%s stops: %s", self._stage.process, error)

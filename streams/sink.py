@@ -62,7 +62,7 @@ class Sink:
         self._wait_s = MAX_AGE_S
         self._stored: dict[Place, int] = {}
         self._flushed_s = self._checked_s = self._came_s = time.monotonic()
-        self._collected_s = self._flushed_s
+        self._collected_s = self._turned_s = self._flushed_s
         self._batch = Batch(store.stored)
         self._barriers: dict[tuple[str, int], Any] = {}
         self.barriers: dict[tuple[str, int], Any] = {}
@@ -72,12 +72,23 @@ class Sink:
         """Whether partitions are being read."""
         return self._feed.ready
 
+    def figures(self) -> dict[str, float]:
+        """How it stands and rows stored since the start, for `/metrics`; by any thread."""
+        rows = dict(self._store.rows_by_table)
+        return {
+            **{f'rows_total{{table="{name}"}}': float(n) for name, n in rows.items()},
+            "ready": float(self.ready),
+            "turn_age_seconds": time.monotonic() - self._turned_s,
+            "kafka_lag": float(self._feed.lag),
+        }
+
     def step(self) -> None:
         """Read what has come, and store it when it is due.
 
         Raises:
             Unavailable: Kafka or ClickHouse did not answer in time.
         """
+        self._turned_s = time.monotonic()
         pieces = self._feed.read()
         self._take()
         if pieces is None:
@@ -206,14 +217,6 @@ class Heartbeat:
         self._producer.flush(5)
 
 
-def metrics_text(store: Store) -> str:
-    """Rows stored since the start, by table, as Prometheus text."""
-    return counters_text(
-        "shoploop_sink",
-        {f'rows_total{{table="{name}"}}': rows for name, rows in store.rows_by_table.items()},
-    )
-
-
 def run(settings: Settings) -> None:
     """Sink until SIGTERM or SIGINT, then store what is in hand.
 
@@ -246,7 +249,7 @@ def sink_until(settings: Settings, stopped: Callable[[], bool]) -> None:
             health = start_health(
                 settings,
                 lambda: sink.ready,
-                lambda: metrics_text(store),
+                lambda: counters_text("shoploop_sink", sink.figures()),
             )
             stack.callback(health.stop)
         with _no_pauses():

@@ -14,6 +14,7 @@ import numpy as np
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from adapters.kafka import consumer, group_name, raise_if_lasting, topic_name
+from adapters.kafka_lag import lag_of
 from adapters.kafka_topics import TopicIds
 from adapters.pepper import load_pepper
 from adapters.tables import SUNK
@@ -158,6 +159,13 @@ class Feed:
         self._consumer.assign(places)
         self.ready = bool(places)
         log.info("reading %d partitions of %d topics", len(places), len(resumes))
+
+    @property
+    def lag(self) -> int:
+        """Records of its partitions that are not read yet; by any thread."""
+        read = dict(self.positions)
+        places = {(topic, number): position for (topic, _, number), position in read.items()}
+        return lag_of(self._consumer, places)
 
     @property
     def topics(self) -> frozenset[str]:

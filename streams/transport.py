@@ -11,6 +11,7 @@ import msgspec
 from confluent_kafka import KafkaError, Message, TopicPartition
 
 from adapters import kafka
+from adapters.kafka_lag import lag_of
 from core.settings import Settings
 from streams.again import Again, place_of, until_of
 from streams.sender import Sender
@@ -80,6 +81,13 @@ class Transport:
     def unsent_offsets(self) -> bool:
         """True when the broker does not know yet how far the inputs were read."""
         return self.offsets != self._sent
+
+    @property
+    def lag(self) -> int:
+        """Records of the assigned partitions that are not read yet; by any thread."""
+        read = dict(self.offsets)
+        places = [(topic, number) for topic in self._topics for number in self.assigned]
+        return lag_of(self._consumer, {place: read.get(place, 0) for place in places})
 
     def open(self) -> None:
         """Finishes what an earlier life left open and joins the group.

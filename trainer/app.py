@@ -6,8 +6,11 @@ killed takes it up again; the version and the command then have the same ids as 
 
 from __future__ import annotations
 
+import json
 import logging
 import threading
+import time
+from collections import Counter
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -35,6 +38,7 @@ from schemas.errors import InvalidEvent, Unavailable
 from schemas.models import Publish, Retrain
 from trainer.in_force import named_versions
 from trainer.outbox import Outbox
+from trainer.tidying import tidy
 
 if TYPE_CHECKING:
     from trainer.work import Work
@@ -63,7 +67,9 @@ class Trainer:
         self._stopping = False
         self._training = False
         self._ready = False
-        self._counts = {"trainings_total": 0.0, "failures_total": 0.0}
+        self._began_s = 0.0
+        self._counts: Counter[str] = Counter()
+        self._count(settings.task, trained=0, failed=0)
 
     def stop(self) -> None:
         """Ends the loop; a training under way is given up and taken up at the next start."""
@@ -77,7 +83,7 @@ class Trainer:
         stop_with(self.stop)
         health = None
         if self._settings.http_port:
-            health = start_health(self._settings, lambda: self._ready, self._text)
+            health = start_health(self._settings, lambda: self._ready, self.figures)
         outbox = Outbox(self._settings)
         reader = consumer(
             self._settings,
@@ -133,11 +139,11 @@ class Trainer:
         outbox.progress(in_flight=[])
         if publish.model_version is not None:
             self._prune(retrain.task, publish.model_version)
-        self._counts["trainings_total"] += 1
-        self._counts["failures_total"] += publish.failed is not None
+        tidy(self._settings)
+        self._count(retrain.task, trained=1, failed=publish.failed is not None)
 
     def _trained(self, retrain: Retrain) -> Publish:
-        self._training = True
+        self._training, self._began_s = True, time.monotonic()
         try:
             if self._work is None:
                 self._work = _loaded(self._settings, self._store, self._key, self._show_bar)
@@ -156,9 +162,23 @@ class Trainer:
         if gone:
             _log.info("deleted %d versions that nothing names", len(gone))
 
-    def _text(self) -> str:
-        seconds = self._work.last_seconds if self._work is not None else 0.0
-        return counters_text("shoploop_trainer", {**self._counts, "last_seconds": seconds})
+    def _count(self, task: str, *, trained: int, failed: int) -> None:
+        """Counts a training of a task; failures also since its last version."""
+        label = f"{{task={json.dumps(task, ensure_ascii=False)}}}"
+        self._counts["trainings_total" + label] += trained
+        self._counts["failures_total" + label] += failed
+        in_a_row = "failed_in_a_row" + label
+        self._counts[in_a_row] = self._counts[in_a_row] + failed if failed else 0
+
+    def figures(self) -> str:
+        """Trainings by task, and how long the present one has taken, as Prometheus text."""
+        work = self._work
+        now = {
+            "last_seconds": work.last_seconds if work is not None else 0.0,
+            "training_age_seconds": time.monotonic() - self._began_s if self._training else 0.0,
+            "ready": float(self._ready),
+        }
+        return counters_text("shoploop_trainer", {**self._counts, **now})
 
 
 def _key(settings: Settings) -> Ed25519PrivateKey:

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -37,6 +38,7 @@ FOLDERS = {
     "publish": "version",
 }
 RECORD = "stage.json"
+LOCK = ".lock"
 _REPLACED, _PARTIAL = ".replaced-", ".partial-"
 
 
@@ -124,11 +126,15 @@ class RunDir:
             Unavailable: another process trains here.
         """
         self.root.mkdir(parents=True, exist_ok=True)
-        with (self.root / ".lock").open("w") as file:
+        path = self.root / LOCK
+        with path.open("w") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                there = path.stat()
             except OSError as error:
                 raise Unavailable(f"another training works in {self.root}") from error
+            if there.st_ino != os.fstat(file.fileno()).st_ino:
+                raise Unavailable(f"{self.root} was deleted a moment ago: try again")
             yield
 
     def _replaced(self, stage: str) -> Path:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
@@ -168,6 +170,14 @@ def test_searches_that_found_nothing_name_no_text_of_few_visitors(tables: Tables
         ("with digits", 1, 1),
     ]
     assert [day["p50"] for day in days] == [2.0, 4.0, 5.0]
+
+
+def test_what_the_runbook_asks_clickhouse_can_be_asked(tables: Tables) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "runbook.md").read_text()
+    asked = re.findall(r'`shoploop query "([^"]+)"`', page)
+    for sql in asked:
+        tables.client.query_table(sql)
+    assert len(asked) >= 5
 
 
 def test_latency_is_told_by_surface(tables: Tables) -> None:

@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from figures_factory import driven, prediction
 from prometheus_client.parser import text_string_to_metric_families
 from swaps_factory import following
 
 from core.settings import Settings
-from schemas.predictions import Context, Prediction, RecommendRequest, Slot
+from schemas.predictions import RecommendRequest
 from serving.checkpoint import Checkpoints
 from serving.metrics import MOST_SURFACES, Metrics
 from serving.standing import Standing
@@ -23,40 +24,8 @@ UNITS = ("_total", "_seconds", "_bytes", "_info", "_ready")
 PLAIN = {"http_in_flight", "batch_size", "kafka_lag", "state_waiting", "shoppers"} | {
     "shoppers_in_memory",
     "items",
+    "spool_records",
 }
-
-
-def prediction(**fields: Any) -> Prediction:
-    values: dict[str, Any] = {
-        "prediction_id": "p-marked",
-        "request_id": "r-marked",
-        "visitor_id": "v-marked",
-        "task": "recommend",
-        "surface": "home",
-        "served_at_ms": 1,
-        "policy": "loop",
-        "arm": "champion",
-        "model_version": "20110313-9e953044c013d6c7",
-        "weights_version": "w1",
-        "slots": [Slot(item_id="i-marked", position=1, score=0.5)],
-        "context": Context(history=[], feature_schema="", seen_ms=0),
-    }
-    return Prediction(**values | fields)
-
-
-def driven() -> Metrics:
-    metrics = Metrics()
-    metrics.answered("http", [prediction(), prediction(degraded="no_model")], 0.003)
-    metrics.batch("recommend", 2, 0.002)
-    metrics.stage("queue", 0.001)
-    metrics.shed("recommend", "deadline")
-    metrics.refused("invalid")
-    metrics.events(3, 1)
-    metrics.lag("requests", 7)
-    metrics.replied("/v1/recommend", 200, 0.004)
-    metrics.derived([prediction(policy="popular_7d")])
-    metrics.gauge("spool_bytes", "Bytes that wait on disk.", lambda: 12.0)
-    return metrics
 
 
 def samples(text: str) -> dict[str, float]:

@@ -1,0 +1,69 @@
+"""What trainings leave under home is bounded; what one works in is never touched."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from core.settings import Settings
+from serving.state_store import state_of
+from trainer.run_dir import RunDir
+from trainer.tidying import GONE, tidy
+
+
+def made(folder: Path, names: str, *, inside: str = "") -> None:
+    """Entries in the order of their last change, oldest first."""
+    for at_s, name in enumerate(names.split(), start=1_000):
+        path = folder / name
+        if inside:
+            path.mkdir(parents=True)
+            (path / inside).write_text("x")
+            os.utime(path / inside, (at_s, at_s))
+        else:
+            folder.mkdir(parents=True, exist_ok=True)
+            path.write_text("x")
+        os.utime(path, (at_s, at_s))
+
+
+def left(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_the_runs_used_last_stay(tmp_path: Path) -> None:
+    settings = Settings(home=str(tmp_path), kept_runs=3)
+    made(tmp_path / "runs", "a b c d e", inside="stage.json")
+    made(tmp_path / "tensorboard", "v1 v2 v3 v4", inside="events")
+    made(tmp_path / "checkpoints", "1.safetensors 2.safetensors 3.safetensors 4.safetensors")
+    os.utime(tmp_path / "runs" / "a" / "stage.json", (2_000, 2_000))  # trained again since
+    tidy(settings)
+    assert left(tmp_path / "runs") == ["a", "d", "e"]
+    assert left(tmp_path / "tensorboard") == ["v2", "v3", "v4"]
+    assert left(tmp_path / "checkpoints") == ["2.safetensors", "3.safetensors", "4.safetensors"]
+
+
+def test_a_run_that_a_training_works_in_stays_whatever_its_age(tmp_path: Path) -> None:
+    made(tmp_path / "runs", "oldest b c d", inside=".lock")
+    settings = Settings(home=str(tmp_path), kept_runs=1)
+    with RunDir(tmp_path / "runs" / "oldest").locked():
+        tidy(settings)
+        assert left(tmp_path / "runs") == ["b", "c", "d", "oldest"]
+    os.utime(tmp_path / "runs" / "oldest", (1, 1))
+    tidy(settings)
+    assert left(tmp_path / "runs") == ["b", "c", "d"]
+
+
+def test_what_a_kill_left_half_deleted_goes_and_0_keeps_all(tmp_path: Path) -> None:
+    made(tmp_path / "runs", f"{GONE}x a b c d", inside="stage.json")
+    tidy(Settings(home=str(tmp_path), kept_runs=0))
+    assert len(left(tmp_path / "runs")) == 5
+    tidy(Settings(home=str(tmp_path), kept_runs=10))
+    assert left(tmp_path / "runs") == ["a", "b", "c", "d"]
+
+
+def test_the_file_in_which_earlier_releases_kept_shoppers_is_removed(tmp_path: Path) -> None:
+    folder = tmp_path / "serving"
+    folder.mkdir()
+    for name in ("one.snapshot", "two.snapshot"):
+        (folder / name).write_text("histories")
+    state_of(tmp_path, "one").close()
+    assert left(folder) == ["one", "two.snapshot"]
