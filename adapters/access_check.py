@@ -20,7 +20,7 @@ from adapters.jwks_fetch import is_loopback
 from adapters.jwt_issuer import Bearer, Issuer
 from adapters.keys_file import KeysFile, keys_path
 from core.access import Granted, Reason, allows, decide, parted
-from core.rate_limit import Buckets, Limit, headers_of
+from core.rate_limit import Buckets, Limit, Rates, headers_of
 from core.settings import Settings
 from schemas.errors import BadSettings, Denied
 
@@ -63,6 +63,7 @@ class AccessCheck:
         keys: the keys file, followed.
         issuer: whose tokens are taken, if any.
         is_open_without_keys: whether everything is open as long as there are no keys.
+        buckets: what each caller has left; by default counted for itself.
     """
 
     def __init__(
@@ -73,13 +74,14 @@ class AccessCheck:
         is_open_without_keys: bool = False,
         now_ms: Callable[[], int] = wall_ms,
         now_s: Callable[[], float] = time.monotonic,
+        buckets: Rates | None = None,
     ) -> None:
         self._keys = keys
         self._issuer = issuer
         self._may_be_open = is_open_without_keys and issuer is None
         self._now_ms = now_ms
         self._now_s = now_s
-        self._buckets = Buckets()
+        self._buckets: Rates = Buckets() if buckets is None else buckets
 
     @property
     def is_open(self) -> bool:
@@ -137,12 +139,15 @@ class AccessCheck:
             self._issuer.close()
 
 
-def access_check_of(settings: Settings, *, is_required: bool = False) -> AccessCheck:
+def access_check_of(
+    settings: Settings, *, is_required: bool = False, buckets: Rates | None = None
+) -> AccessCheck:
     """The check these settings ask for.
 
     Args:
         settings: host, keys file and issuer.
         is_required: refuse to start where nobody could pass.
+        buckets: what each caller has left; by default counted for itself.
 
     Raises:
         BadSettings: the keys file or the issuer cannot be used; or, where `is_required`, the host
@@ -158,7 +163,7 @@ def access_check_of(settings: Settings, *, is_required: bool = False) -> AccessC
             "one (`shoploop keys create NAME --scopes recommend,events`), or set "
             "SHOPLOOP_JWT_ISSUER and SHOPLOOP_JWT_AUDIENCE"
         )
-    return AccessCheck(keys, issuer, is_open_without_keys=local)
+    return AccessCheck(keys, issuer, is_open_without_keys=local, buckets=buckets)
 
 
 def presented_in(headers: Headers) -> str | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
+from typing import Protocol
 
 import msgspec
 
@@ -55,6 +56,13 @@ def take(
     after = begun + cost / limit.rate
     left = max(0, math.floor(room - cost + 1e-9))
     return after, Taken(True, left, after - now_s)
+
+
+class Rates(Protocol):
+    """Who counts what callers take."""
+
+    def take(self, caller: str, limit: Limit, now_s: float, cost: int = 1, paid: int = 0) -> Taken:
+        """What comes of a request of this caller now; see `take`."""
 
 
 class Buckets:

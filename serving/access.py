@@ -9,6 +9,7 @@ import logging
 
 from adapters.access_check import AccessCheck, Caller, Headers, access_check_of
 from adapters.jwks_fetch import is_loopback
+from adapters.shared_rates import buckets_of
 from adapters.tls import TlsFiles, tls_of
 from core.settings import Settings
 
@@ -32,7 +33,8 @@ class Access:
             BadSettings: nobody could pass, or a file cannot be used; the text says what to do.
         """
         tls = tls_of(settings)
-        check = access_check_of(settings, is_required=bool(settings.http_port))
+        is_required, buckets = bool(settings.http_port), buckets_of(settings)
+        check = access_check_of(settings, is_required=is_required, buckets=buckets)
         if tls is None and settings.http_port and not is_loopback(settings.http_host):
             log.warning(
                 "HTTP without TLS off loopback: keys travel as they are to whatever ends it"

@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from adapters.boot import boot_id, files_of_former_boots
 from schemas.ids import new_id
 from serving.idempotency import DAY_S, Kept
 from serving.responses import Response
@@ -24,7 +25,6 @@ MOST_BYTES = 256_000_000
 LONGEST_CALL_S = 120.0  # whose process lives and does not end it has lost it
 BUSY_S = 0.05
 _TIDY_EVERY, _TIDIED = 100, 200
-_BOOT = Path("/proc/sys/kernel/random/boot_id")
 _ROWS = """CREATE TABLE IF NOT EXISTS answers (
     place TEXT PRIMARY KEY, body BLOB NOT NULL, at_s REAL NOT NULL, owner TEXT NOT NULL,
     status INTEGER, media TEXT, answer BLOB)"""
@@ -49,7 +49,7 @@ class Answered:
         self._now_s = now_s
         self._most_bytes = most_bytes
         self._me = new_id()
-        self._path = folder / f"answers-{_boot()}.sqlite"
+        self._path = folder / f"answers-{boot_id()}.sqlite"
         self._db: sqlite3.Connection | None = None
         self._inode = 0
         self._alive = -1
@@ -152,9 +152,8 @@ class Answered:
 
     def _sweep(self) -> None:
         """Removes files of former boots after a day, and the locks of processes that are gone."""
-        for path in self._folder.glob("answers-*.sqlite"):
-            if path != self._path and path.stat().st_mtime < self._now_s() - DAY_S:
-                _remove(path)
+        for path in files_of_former_boots(self._folder, "answers-*.sqlite", self._path):
+            _remove(path)
         for path in self._folder.glob("*.alive"):
             if path.stem != self._me:
                 _is_free(path, remove=True)
@@ -184,14 +183,6 @@ def _connected(path: Path) -> sqlite3.Connection:
         db.close()
         raise
     return db
-
-
-def _boot() -> str:
-    """Names this boot of the machine, where the system does."""
-    try:
-        return _BOOT.read_text().strip()
-    except OSError:
-        return "0"
 
 
 def _held(path: Path) -> int:
