@@ -8,6 +8,8 @@ import os
 import re
 import shutil
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from io import FileIO
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -50,15 +52,21 @@ class ArtefactStore:
 
     def get(self, task: str, version: str, name: str) -> bytes:
         """The bytes of one file; raises RejectedModel (missing_file) when it is not there."""
-        return b"".join(self.pieces(task, version, name))
+        with self._opened(task, version, name) as file:
+            return file.readall()
 
     def pieces(self, task: str, version: str, name: str) -> Iterator[bytes]:
         """The same, at most `PIECE_BYTES` at a time."""
+        with self._opened(task, version, name) as file:
+            while piece := file.read(PIECE_BYTES):
+                yield piece
+
+    @contextmanager
+    def _opened(self, task: str, version: str, name: str) -> Iterator[FileIO]:
         path = self._path(task, version) / _checked(name)
         try:
             with path.open("rb", buffering=0) as file:
-                while piece := file.read(PIECE_BYTES):
-                    yield piece
+                yield file
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
             raise RejectedModel("missing_file", f"{task}/{version}/{name} is missing") from error
         except OSError as error:
@@ -103,6 +111,13 @@ class ArtefactStore:
         incoming.rename(target)
         _sync_directory(target.parent)
         shutil.rmtree(replaced, ignore_errors=True)
+
+
+def in_pieces(data: bytes) -> Iterator[memoryview]:
+    """What is at hand as `ArtefactStore.pieces` gives it, without a copy."""
+    view = memoryview(data)
+    for first in range(0, len(view), PIECE_BYTES):
+        yield view[first : first + PIECE_BYTES]
 
 
 def _directory(url: str) -> Path:

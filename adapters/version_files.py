@@ -10,7 +10,7 @@ from typing import TypeVar
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from adapters.artefacts import ArtefactStore
+from adapters.artefacts import ArtefactStore, in_pieces
 from adapters.signing import is_signed
 from core.model_version import MANIFEST, SIGNATURE
 from schemas.errors import RejectedModel
@@ -68,20 +68,20 @@ def _verified(
     store: ArtefactStore, manifest: Manifest, entry: FileDigest, needed: Collection[str], rest: Rest
 ) -> bytes:
     """The file as it was signed; nothing of it where it is not needed."""
-    hashed, kept, size = hashlib.sha256(), [], 0
-    for piece in store.pieces(manifest.task, manifest.version, entry.path):
+    name = manifest.task, manifest.version, entry.path
+    whole = store.get(*name) if entry.path in needed else b""
+    hashed, size = hashlib.sha256(), 0
+    for piece in in_pieces(whole) if whole else store.pieces(*name):
         hashed.update(piece)
         size += len(piece)
         if size > entry.size_bytes:
             break
-        if entry.path in needed:
-            kept.append(piece)
         rest()
     if size != entry.size_bytes or hashed.hexdigest() != entry.sha256:
         raise RejectedModel(
             "digest_mismatch", f"{manifest.version}/{entry.path} is not what was signed"
         )
-    return b"".join(kept)
+    return whole
 
 
 def decoded(files: Mapping[str, bytes], name: str, kind: type[_T]) -> _T:
