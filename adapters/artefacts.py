@@ -14,6 +14,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from core.model_version import MANIFEST
+from core.settings import redacted
 from schemas.errors import BadSettings, RejectedModel, Unavailable
 
 KEPT_VERSIONS = 3
@@ -124,7 +125,7 @@ def _directory(url: str) -> Path:
     parts = urlsplit(url)
     if parts.scheme != "file" or parts.netloc not in ("", "localhost") or len(parts.path) < 2:
         raise BadSettings(
-            f"SHOPLOOP_ARTEFACTS={url}: only file:// URLs with an absolute path are supported"
+            f"SHOPLOOP_ARTEFACTS={redacted(url)}: only file:// URLs with an absolute path"
         )
     return Path(unquote(parts.path))
 

@@ -18,7 +18,7 @@ import clickhouse_connect
 from clickhouse_connect.driver.exceptions import Error, InternalError, OperationalError
 
 from adapters.private_file import read_secret
-from core.settings import Settings
+from core.settings import Settings, redacted
 from schemas.errors import BadSettings, Unavailable
 
 DEADLINE_S = 30.0
@@ -172,7 +172,7 @@ def connected(dsn: str, *, deadline_s: float = DEADLINE_S) -> Iterator[ClickHous
 
 def _parse(dsn: str) -> SplitResult:
     # The DSN may carry a password: the message shows what follows the @ alone.
-    expected = f"SHOPLOOP_CLICKHOUSE={dsn.rpartition('@')[2]!r}: expected http://host:port/database"
+    expected = f"SHOPLOOP_CLICKHOUSE={redacted(dsn)!r}: expected http://host:port/database"
     try:
         parts = urlsplit(dsn)
         port = parts.port

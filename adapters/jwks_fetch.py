@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
+from core.settings import redacted
 from schemas.errors import BadSettings, Unavailable
 
 WITHIN_S = 5.0
@@ -64,7 +65,7 @@ def fetch_json(address: str) -> Mapping[str, Any]:
             data = answer.read(_LARGEST_BYTES + 1)
         found = json.loads(data) if len(data) <= _LARGEST_BYTES else None
     except (OSError, http.client.HTTPException, ValueError, urllib.error.URLError) as error:
-        raise Unavailable(f"{address}: {type(error).__name__}") from error
+        raise Unavailable(f"{redacted(address)}: {type(error).__name__}") from error
     if not isinstance(found, dict):
-        raise Unavailable(f"{address}: no JSON object of reasonable size")
+        raise Unavailable(f"{redacted(address)}: no JSON object of reasonable size")
     return found

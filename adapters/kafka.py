@@ -172,10 +172,10 @@ def end_offsets(settings: Settings, client: Consumer, topic: Topic) -> dict[int,
         Unavailable: the broker did not answer.
     """
     name = topic_name(settings, topic)
-    return {number: _ends(client, name, number)[1] for number in range(topic.partitions)}
+    return {number: ends_of(client, name, number)[1] for number in range(topic.partitions)}
 
 
-def _ends(client: Consumer, name: str, number: int) -> tuple[int, int]:
+def ends_of(client: Consumer, name: str, number: int) -> tuple[int, int]:
     """The first and the next offset of a partition."""
     deadline = time.monotonic() + ANSWER_WITHIN_S
     while True:
@@ -222,7 +222,7 @@ class Follower:
                 first = begin.get((topic.name, number))
                 if first is None:
                     # Asked for by its logical name, an offset is looked up half a second later.
-                    first, _ = _ends(self._consumer, name, number)
+                    first, _ = ends_of(self._consumer, name, number)
                 places.append(TopicPartition(name, number, first))
         self._behind = {(place.topic, place.partition) for place in places}
         self._ended: dict[tuple[str, int], int] = {}  # where the end was met: past its markers

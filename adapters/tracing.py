@@ -24,7 +24,7 @@ from opentelemetry.trace import (
     set_span_in_context,
 )
 
-from core.settings import Settings
+from core.settings import Settings, redacted
 from schemas.errors import BadSettings
 
 Attributes = Mapping[str, str | int | float | bool]
@@ -86,7 +86,7 @@ class Tracing:
 def check(settings: Settings) -> None:
     """Raises BadSettings when the address or the share of traces cannot be used."""
     if not settings.otlp.startswith(("http://", "https://")):
-        raise BadSettings(f"SHOPLOOP_OTLP={settings.otlp}: expected http://host:4318 or https://…")
+        raise BadSettings(f"SHOPLOOP_OTLP={redacted(settings.otlp)}: expected http://host:4318")
     if not 0.0 <= settings.trace_ratio <= 1.0:
         raise BadSettings(f"SHOPLOOP_TRACE_RATIO={settings.trace_ratio}: expected 0 to 1")
 

@@ -13,7 +13,9 @@ from schemas.errors import BadSettings
 PREFIX = "SHOPLOOP_"
 HIDDEN = "***"
 _SECRET = frozenset({"alert_webhook_secret", "alert_smtp_password"})
-_ADDRESSES = frozenset({"clickhouse", "alert_webhook", "alert_smtp", "artefacts"})
+_ADDRESSES = frozenset(
+    {"clickhouse", "alert_webhook", "alert_smtp", "artefacts", "otlp", "jwt_issuer", "jwt_jwks"}
+)
 """These may carry a password before the @, or a token after the ?."""
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
@@ -193,21 +195,23 @@ def parse(environ: Mapping[str, str]) -> Settings:
     return Settings(**values)  # type: ignore[arg-type]
 
 
-def _shown(name: str, value: object) -> object:
-    """A value as a log may hold it.
+def redacted(address: str) -> str:
+    """An address as a log may hold it: without what stands before the @ and after the ?.
 
-    >>> _shown("clickhouse", "https://shop:secret@ch.example:8443/shoploop")
-    'https://***@ch.example:8443/shoploop'
+    >>> redacted("https://shop:secret@ch.example:8443/shoploop?token=secret")
+    'https://***@ch.example:8443/shoploop?***'
     """
-    if name in _SECRET:
-        return HIDDEN
-    if name not in _ADDRESSES or not isinstance(value, str):
-        return value
-    address, question, _ = value.partition("?")
+    address, question, _ = address.partition("?")
     scheme, slashes, rest = address.partition("://")
     if "@" in rest:
         address = f"{scheme}{slashes}{HIDDEN}@{rest.rpartition('@')[2]}"
     return address + (question + HIDDEN if question else "")
+
+
+def _shown(name: str, value: object) -> object:
+    if name in _SECRET:
+        return HIDDEN
+    return redacted(value) if name in _ADDRESSES and isinstance(value, str) else value
 
 
 def _value(variable: str, text: str, kind: type) -> object:

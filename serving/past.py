@@ -9,10 +9,10 @@ import logging
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from confluent_kafka import KafkaException, TopicPartition
+from confluent_kafka import KafkaException
 
 from adapters.clickhouse import ClickHouse, connected, dsn_of
-from adapters.kafka import ANSWER_WITHIN_S, Follower, consumer, topic_name
+from adapters.kafka import ANSWER_WITHIN_S, Follower, consumer, ends_of, topic_name
 from core.partition_share import share_of
 from core.settings import Settings
 from core.shop_people import Person, meet
@@ -42,10 +42,7 @@ class Reach:
             cluster = str(client.list_topics(name, timeout=ANSWER_WITHIN_S).cluster_id)
             self.source = cluster if share.is_whole else f"{cluster}, partitions {share.name}"
             self.ranges: Ranges = {
-                number: client.get_watermark_offsets(
-                    TopicPartition(name, number), timeout=ANSWER_WITHIN_S
-                )
-                for number in share.partitions
+                number: ends_of(client, name, number) for number in share.partitions
             }
         except KafkaException as error:
             raise Unavailable(f"Kafka at {settings.kafka}: {error}") from error

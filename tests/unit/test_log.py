@@ -6,8 +6,14 @@ import json
 import logging
 import sys
 
+import pytest
+
+from adapters.artefacts import ArtefactStore
+from adapters.clickhouse import connect
 from adapters.log import JsonLines
-from schemas.errors import Unavailable
+from adapters.tracing import check
+from core.settings import Settings
+from schemas.errors import BadSettings, Unavailable
 
 
 def line(message: str, *arguments: object, failed: bool = False) -> dict[str, str]:
@@ -40,3 +46,19 @@ def test_the_text_of_a_bug_is_left_out_and_that_of_ours_is_not() -> None:
         raise Unavailable("Kafka does not answer")
     except Unavailable:
         assert "Unavailable: Kafka does not answer" in line("stopped", failed=True)["error"]
+
+
+def test_an_address_that_cannot_be_used_is_told_without_its_password() -> None:
+    wrong = "s3://shop:hush@bucket/versions?token=hush"
+    settings = Settings(otlp=wrong, clickhouse=wrong, artefacts=wrong, jwt_jwks=wrong)
+    said = [repr(settings)]
+    for attempt in (
+        lambda: ArtefactStore(wrong),
+        lambda: check(settings),
+        lambda: connect(wrong),
+    ):
+        with pytest.raises(BadSettings) as caught:
+            attempt()
+        said.append(str(caught.value))
+    assert not [text for text in said if "hush" in text]
+    assert all("s3://***@bucket/versions" in text for text in said)
