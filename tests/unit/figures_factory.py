@@ -4,8 +4,8 @@ from types import SimpleNamespace
 from typing import Any
 
 from schemas.predictions import Context, Prediction, Slot
-from serving.app import watch_spool
 from serving.metrics import Metrics
+from serving.replica import watch_spool
 
 
 def prediction(**fields: Any) -> Prediction:
