@@ -1,7 +1,7 @@
 """What of an answer is left out while something cannot be relied on; what else there is stays.
 
 Each circuit speaks of one thing, and only what is made of that thing goes: a stale state takes the
-shopper's own items and what a sequence model makes of them, a failing or old model takes its
+shopper's own items and what a sequence model makes of them, a failing, slow or old model takes its
 scores, old weights take the learned ones. Co-occurrence, relations, popularity, rules and filters
 always stay. Knows no clock and no circuit's state: the names of the open ones are given.
 """
@@ -15,10 +15,11 @@ from schemas.predictions import Arm
 
 NO_MODEL, MODEL_FAILED = "no_model", "model_failed"
 STALE_STATE, OLD_MODEL, OLD_WEIGHTS = "stale_state", "old_model", "old_weights"
-CIRCUITS = (STALE_STATE, OLD_MODEL, OLD_WEIGHTS, MODEL_FAILED)
+SLOW_MODEL = "slow_model"
+CIRCUITS = (STALE_STATE, OLD_MODEL, OLD_WEIGHTS, MODEL_FAILED, SLOW_MODEL)
 """In the order in which `degraded` names the first of several."""
 
-_OF_THE_CHAMPION = frozenset({OLD_MODEL, MODEL_FAILED})
+_OF_THE_CHAMPION = frozenset({OLD_MODEL, MODEL_FAILED, SLOW_MODEL})
 """A canary is judged by what its visitors get: it is spared neither and suffers from neither."""
 
 

@@ -99,6 +99,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     spool_fsync: bool = False
     state_lag_ms: int = 60_000
     model_age_ms: int = 0
+    model_slow_ms: int = 0
     weights_age_ms: int = 0
     # serving: several machines
     served_partitions: str = ""

@@ -1,9 +1,9 @@
 """The circuits of a process: what it does not rely on in its answers, and for how long.
 
 Three look at ages, once a second: of the state behind its topics, of the champion and of the ranker
-weights. One listens whether the champion's graph computes. None works in a replay, where wall time
-must not change an answer. They decide nothing about requests: `serving/desk.py` asks, and
-`core/degrading.py` says what an open circuit takes out of an answer.
+weights. Two listen whether the champion's graph computes, and how soon. None works in a replay,
+where wall time must not change an answer. They decide nothing about requests: `serving/desk.py`
+asks, and `core/degrading.py` says what an open circuit takes out of an answer.
 """
 
 from __future__ import annotations
@@ -18,7 +18,14 @@ from prometheus_client.registry import Collector
 
 from adapters.clock import wall_ms
 from core.circuit import Circuit, Rule, allows, observed
-from core.degrading import CIRCUITS, MODEL_FAILED, OLD_MODEL, OLD_WEIGHTS, STALE_STATE
+from core.degrading import (
+    CIRCUITS,
+    MODEL_FAILED,
+    OLD_MODEL,
+    OLD_WEIGHTS,
+    SLOW_MODEL,
+    STALE_STATE,
+)
 from core.settings import Settings
 from serving.engine import Engine
 from serving.state import Live
@@ -52,6 +59,7 @@ class Breakers(Collector):
             OLD_MODEL: settings.model_age_ms,
             OLD_WEIGHTS: settings.weights_age_ms,
         }
+        self._slow_ms = settings.model_slow_ms
         self._circuits = {name: Circuit() for name in CIRCUITS}
         self._opened = dict.fromkeys(self._circuits, 0)
         self._looked_ms = 0
@@ -65,14 +73,18 @@ class Breakers(Collector):
             self._looked_ms = now_ms
             self._look(now_ms, engine)
         by_age = [name for name in self._limits if self._circuits[name].state != "closed"]
-        if not allows(self._circuits[MODEL_FAILED], now_ms):
-            by_age.append(MODEL_FAILED)
-        return tuple(by_age)
+        tried = (MODEL_FAILED, SLOW_MODEL)
+        shut = [name for name in tried if not allows(self._circuits[name], now_ms)]
+        return (*by_age, *shut)
 
-    def computed(self, good: bool) -> None:
-        """Whether the champion's graph gave an answer to a batch that it was asked for."""
-        if not self._live.merge.in_replay:
-            self._observe(MODEL_FAILED, _FAILURES, good, self._clock())
+    def computed(self, good: bool, took_ms: float = 0.0) -> None:
+        """Whether the champion's graph gave an answer to a batch, and how long the batch took."""
+        if self._live.merge.in_replay:
+            return
+        now_ms = self._clock()
+        self._observe(MODEL_FAILED, _FAILURES, good, now_ms)
+        if self._slow_ms:
+            self._observe(SLOW_MODEL, _FAILURES, took_ms <= self._slow_ms, now_ms)
 
     def collect(self) -> Iterator[Metric]:
         """The figures, as Prometheus takes them."""

@@ -6,6 +6,7 @@ transport.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
@@ -141,12 +142,16 @@ class Desk:
             engine = self._live.versions.engine
             moment = replace(moment, circuits=self.breakers.open(engine))
             book = self._rules.book if self._rules is not None else None
+            began_s = time.perf_counter()
             found = answer(self._live.state, engine, batch, moment, book, self._explored)
+            took_ms = (time.perf_counter() - began_s) * 1e3
         if MODEL_FAILED not in moment.circuits:
-            self._tell(engine, batch, found)
+            self._tell(engine, batch, found, took_ms)
         return found
 
-    def _tell(self, engine: Engine, batch: list[Listed], found: list[Prediction]) -> None:
+    def _tell(
+        self, engine: Engine, batch: list[Listed], found: list[Prediction], took_ms: float
+    ) -> None:
         """Says whether the champion computed, for those that it was asked for."""
         failed = [
             given.degraded == MODEL_FAILED
@@ -155,4 +160,4 @@ class Desk:
             and (given.arm != "fallback" or given.degraded == MODEL_FAILED)
         ]
         if failed:
-            self.breakers.computed(good=not all(failed))
+            self.breakers.computed(not all(failed), took_ms)

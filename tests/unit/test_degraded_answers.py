@@ -11,7 +11,15 @@ from version_factory import ITEMS, Version
 
 from adapters.artefacts import ArtefactStore
 from adapters.onnx import LoadedVersion, load_version
-from core.degrading import CIRCUITS, MODEL_FAILED, NO_MODEL, OLD_MODEL, OLD_WEIGHTS, STALE_STATE
+from core.degrading import (
+    CIRCUITS,
+    MODEL_FAILED,
+    NO_MODEL,
+    OLD_MODEL,
+    OLD_WEIGHTS,
+    SLOW_MODEL,
+    STALE_STATE,
+)
 from core.features import FEATURE_NAMES, feature_schema_hash
 from core.ranking import RankerWeights
 from core.rule_book import RuleBook
@@ -102,12 +110,15 @@ def test_weights_learned_live_rank_without_a_model(state: ShopState) -> None:
     assert _one(state, _engine(None)).weights_version == "live"
 
 
-def test_a_failing_model_takes_its_scores_alone(state: ShopState, champion: LoadedVersion) -> None:
-    given = _one(state, _engine(champion), MODEL_FAILED)
-    assert (given.arm, given.degraded, given.model_version) == ("fallback", MODEL_FAILED, "")
+@pytest.mark.parametrize("circuit", [MODEL_FAILED, SLOW_MODEL])
+def test_a_failing_or_slow_model_takes_its_scores_alone(
+    state: ShopState, champion: LoadedVersion, circuit: str
+) -> None:
+    given = _one(state, _engine(champion), circuit)
+    assert (given.arm, given.degraded, given.model_version) == ("fallback", circuit, "")
     assert given.weights_version == "live"
     assert _sources(given) >= {"own", "cooccurrence", "popularity"}
-    assert _one(state, _engine(champion, live=False), MODEL_FAILED).weights_version == "shipped"
+    assert _one(state, _engine(champion, live=False), circuit).weights_version == "shipped"
 
 
 def test_an_old_model_takes_the_weights_it_shipped_with(
@@ -161,7 +172,7 @@ def test_a_canary_is_spared_no_failure_and_does_not_grow_old_with_the_champion(
         canary_percent=100,
     )  # fmt: skip
     engine = replace(_engine(champion), canary=replace(champion, version="next"), pointer=pointer)
-    for circuit in (MODEL_FAILED, OLD_MODEL):
+    for circuit in (MODEL_FAILED, OLD_MODEL, SLOW_MODEL):
         given = _one(state, engine, circuit)
         assert (given.arm, given.model_version, given.degraded) == ("canary", "next", None)
     assert _one(state, engine, STALE_STATE).degraded == STALE_STATE
@@ -197,7 +208,7 @@ def test_whatever_is_open_an_answer_keeps_its_meaning_and_says_the_truth(
     own_is_stale = STALE_STATE in circuits and surface in ("home", "discover")
     assert not (own_is_stale and "own" in sources)
     of_state = STALE_STATE in circuits and surface != "similar"
-    heard = has_model and not of_state and not {MODEL_FAILED, OLD_MODEL} & circuits
+    heard = has_model and not of_state and not {MODEL_FAILED, OLD_MODEL, SLOW_MODEL} & circuits
     assert (given.arm, given.model_version) == (
         ("champion", champion.version) if heard else ("fallback", "")
     )

@@ -11,7 +11,7 @@ from core.settings import Settings
 from serving.breakers import Breakers
 from serving.engine import Engine
 
-SETTINGS = Settings(state_lag_ms=10_000, model_age_ms=1_000, weights_age_ms=0)
+SETTINGS = Settings(state_lag_ms=10_000, model_age_ms=1_000, weights_age_ms=0, model_slow_ms=50)
 STALE = ("stale_state",)
 
 
@@ -83,6 +83,19 @@ def test_failing_model_is_left_alone_then_tried_again(caplog: pytest.LogCaptureF
         "circuit model_failed: half_open, was open",
         "circuit model_failed: closed, was half_open",
     ]
+
+
+def test_slow_model_is_left_alone_then_tried_again() -> None:
+    shop = _Shop()
+    for took_ms in (51.0, 49.0, 51.0, 51.0, 51.0):
+        assert shop.breakers.open(Engine()) == ()
+        shop.breakers.computed(good=True, took_ms=took_ms)
+    assert shop.breakers.open(Engine()) == ("slow_model",)
+    shop.now_ms += 2_000
+    assert shop.breakers.open(Engine()) == ()
+    shop.breakers.computed(good=True, took_ms=60.0)
+    shop.now_ms += 2_000
+    assert shop.breakers.open(Engine()) == ("slow_model",)
 
 
 def test_circuits_show_on_metrics() -> None:
