@@ -1,6 +1,6 @@
 -- What people search for and do not buy: searches by text, the most fruitless first
 -- param within_ms Int64 = 86400000: a purchase by the same visitor this soon after counts
--- param at_least Int64 = 3: searches of a text before it is listed
+-- param at_least Int64 = 3: visitors who searched a text before it is listed
 WITH
     searches AS (
         SELECT event_id, visitor_id, event_time_ms, lower(trimBoth(assumeNotNull(query))) AS text
@@ -30,5 +30,5 @@ SELECT
     round(fruitless / searches, 4) AS fruitless_share
 FROM followed
 GROUP BY text
-HAVING searches >= {at_least:Int64}
+HAVING visitors >= {at_least:Int64}
 ORDER BY fruitless DESC, text

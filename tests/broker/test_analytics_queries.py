@@ -223,9 +223,9 @@ def test_sessions_convert_and_searches_bear_fruit_or_not(tables: Tables) -> None
     (day,) = tables.ask("sessions_daily")
     assert (day["sessions"], day["with_answer"], day["with_cart"]) == (2, 1, 2)
     assert (day["conversion"], day["conversion_with_answer"]) == (0.5, 1.0)
-    (text,) = tables.ask("searches_without_purchase")
+    (text,) = tables.ask("searches_without_purchase", at_least=2)
     assert (text["text"], text["searches"], text["followed_by_purchase"]) == ("mug", 3, 1)
-    assert tables.ask("searches_without_purchase", at_least=4) == []
+    assert tables.ask("searches_without_purchase") == []  # two visitors may be known by their words
 
 
 def test_scores_sources_and_what_was_missed(tables: Tables) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import urllib.request
 from typing import Any
 
 import msgspec
 import numpy as np
 import pytest
+from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
 from record_samples import RECORDS, prediction
 from sink_factory import (
@@ -22,11 +24,20 @@ from sink_factory import (
 )
 
 from adapters.clickhouse import ClickHouse, connected
-from adapters.kafka import consumer, end_offsets, ensure_topics, producer, topic_name
+from adapters.kafka import (
+    consumer,
+    end_offsets,
+    ensure_topics,
+    group_name,
+    producer,
+    topic_name,
+)
+from adapters.kafka_lag import lag_of
 from adapters.tables import OF_TOPIC, SUNK, TABLES
 from adapters.tables_migrate import migrate
 from adapters.tables_progress import behind, sunk_offsets, wait_sunk
 from core.settings import Settings
+from local.child import free_ports
 from schemas import topics
 from schemas.codec import encode, refused_headers
 from schemas.errors import BadSettings, InvalidEvent, Unavailable
@@ -76,6 +87,31 @@ def test_every_sunk_topic_lands_in_its_table(settings: Settings) -> None:
         assert slots == [row]
         sold = "SELECT sum(quantity) FROM events ARRAY JOIN items.quantity AS quantity"
         assert client.query_rows(sold) == [(3,)]
+
+
+def test_the_sink_says_how_far_it_is(settings: Settings) -> None:
+    value = encode(RECORDS[topics.METRICS][0])
+    send(settings, topics.METRICS, [value] * 5)
+    client = consumer(settings, group_name(settings, "looking"))
+    name = topic_name(settings, topics.METRICS)
+    client.assign([TopicPartition(name, 0, 0)])
+    wait_until(lambda: client.poll(0.1) is not None, "a record")
+    assert lag_of(client, {(name, 0): 1}) == 4
+    client.close()
+    assert lag_of(client, {(name, 0): 1}) == 0
+    (port,) = free_ports(1)
+
+    def figures() -> dict[bytes, float]:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as reply:
+            return {line.split()[0]: float(line.split()[1]) for line in reply.read().splitlines()}
+
+    with running_sink(msgspec.structs.replace(settings, http_port=port)):
+        wait_stored(settings, {topics.METRICS: 5})
+        wait_until(lambda: figures()[b"shoploop_sink_kafka_lag"] == 0, "no lag")
+        found = figures()
+    assert found[b"shoploop_sink_ready"] == 1
+    assert found[b'shoploop_sink_rows_total{table="metrics"}'] == 5
+    assert found[b"shoploop_sink_turn_age_seconds"] < WITHIN_S
 
 
 def test_a_record_that_cannot_be_a_row_is_quarantined_with_its_bytes(settings: Settings) -> None:

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from msgspec.structs import replace
+from record_samples import RETRAIN
 
 from core.settings import Settings
+from schemas.models import Publish, Retrain
 from serving.state_store import state_of
+from trainer.app import Trainer
 from trainer.run_dir import RunDir
 from trainer.tidying import GONE, tidy
 
@@ -58,6 +65,47 @@ def test_what_a_kill_left_half_deleted_goes_and_0_keeps_all(tmp_path: Path) -> N
     assert len(left(tmp_path / "runs")) == 5
     tidy(Settings(home=str(tmp_path), kept_runs=10))
     assert left(tmp_path / "runs") == ["a", "b", "c", "d"]
+
+
+def ignored(*_: object, **__: object) -> None:
+    """Sends nothing."""
+
+
+class Offering:
+    """In place of a training: answers each retrain with what it was given last."""
+
+    last_seconds = 1.0
+
+    def __init__(self, failed: str | None) -> None:
+        self.failed = failed
+
+    def answer(self, retrain: Retrain) -> Publish:
+        return Publish(
+            command_id="c",
+            task=retrain.task,
+            retrain_id=retrain.retrain_id,
+            event_time_ms=retrain.event_time_ms,
+            failed=self.failed,
+        )
+
+
+def test_a_trainer_tells_failures_in_a_row_by_task_and_tidies_after_each(tmp_path: Path) -> None:
+    made(tmp_path / "runs", "a b c d", inside="stage.json")
+    trainer: Any = Trainer(Settings(home=str(tmp_path), kept_runs=3))
+    outbox = SimpleNamespace(progress=ignored, retrain=ignored, publish=ignored)
+    intent = replace(RETRAIN, task="intent", state="accepted")
+    for failed in ("no memory", "no memory"):
+        trainer._work = Offering(failed)
+        trainer._answer(intent, outbox)
+    assert 'failed_in_a_row{task="intent"} 2' in trainer.figures()
+    assert 'failed_in_a_row{task="recommend"} 0' in trainer.figures()
+    assert left(tmp_path / "runs") == ["b", "c", "d"]
+    trainer._work = Offering(None)
+    trainer._answer(intent, outbox)
+    assert 'failed_in_a_row{task="intent"} 0' in trainer.figures()
+    assert 'failures_total{task="intent"} 2' in trainer.figures()
+    assert 'trainings_total{task="intent"} 3' in trainer.figures()
+    assert "training_age_seconds 0" in trainer.figures()
 
 
 def test_the_file_in_which_earlier_releases_kept_shoppers_is_removed(tmp_path: Path) -> None:
