@@ -1,8 +1,14 @@
-"""TLS of what a process serves over HTTP: its files, checked, and the context made of them."""
+"""TLS of what a process serves over HTTP: its files, checked, and the context made of them.
+
+Certificates end; the files are followed, so that a new one needs no restart.
+"""
 
 from __future__ import annotations
 
+import logging
 import ssl
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -10,6 +16,10 @@ import msgspec
 from adapters.private_file import read_private
 from core.settings import Settings
 from schemas.errors import BadSettings
+
+LOOKED_EVERY_S = 1.0
+
+log = logging.getLogger(__name__)
 
 
 class TlsFiles(msgspec.Struct, frozen=True):
@@ -25,9 +35,29 @@ class TlsFiles(msgspec.Struct, frozen=True):
     def context(self) -> ssl.SSLContext:
         """A server's context: TLS 1.2 or newer; a client's certificate is required with a CA.
 
+        Files that are replaced hold for new connections, within a second. Files that cannot be used
+        are said in the log; those of before stay.
+
         Raises:
             BadSettings: a file cannot be used.
         """
+        made = self.made()
+        made.sni_callback = Followed(self, made)  # type: ignore[assignment]
+        return made
+
+    @property
+    def stamp(self) -> tuple[tuple[int, int, int, int], ...]:
+        """What changes when a file does; nothing when one is gone."""
+        paths = (self.cert, self.key, self.client_ca)
+        try:
+            found = [path.stat() for path in paths if path is not None]
+        except OSError:
+            return ()
+        return tuple((one.st_ino, one.st_mtime_ns, one.st_size, one.st_mode) for one in found)
+
+    def made(self) -> ssl.SSLContext:
+        """A context of the files as they are now; raises as `context`."""
+        read_private(self.key, "SHOPLOOP_HTTP_TLS_KEY")
         made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         made.minimum_version = ssl.TLSVersion.TLSv1_2
         try:
@@ -49,6 +79,43 @@ class TlsFiles(msgspec.Struct, frozen=True):
         return made
 
 
+class Followed:
+    """Gives each connection that begins, with or without a server's name, the newest context."""
+
+    def __init__(
+        self,
+        files: TlsFiles,
+        context: ssl.SSLContext,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._files = files
+        self._seen = files.stamp
+        self._context = context
+        self._clock = clock
+        self._looked_s = clock()
+
+    def __call__(
+        self, connection: ssl.SSLObject, _name: str | None, _context: ssl.SSLContext
+    ) -> None:
+        """Called by ssl once a client has said hello."""
+        if self._clock() - self._looked_s >= LOOKED_EVERY_S:
+            self._looked_s = self._clock()
+            self._look()
+        connection.context = self._context
+
+    def _look(self) -> None:
+        stamp = self._files.stamp
+        if stamp == self._seen:
+            return
+        self._seen = stamp
+        try:
+            self._context = self._files.made()
+        except BadSettings as error:
+            log.error("the TLS files of before stay: %s", error)
+        else:
+            log.info("TLS files read")
+
+
 def tls_of(settings: Settings) -> TlsFiles | None:
     """The files that the settings name, checked; None when HTTP is to speak plainly.
 
@@ -61,8 +128,7 @@ def tls_of(settings: Settings) -> TlsFiles | None:
         return None
     if not cert or not key:
         raise BadSettings("SHOPLOOP_HTTP_TLS_CERT and SHOPLOOP_HTTP_TLS_KEY are wanted both")
-    read_private(Path(key), "SHOPLOOP_HTTP_TLS_KEY")
     client_ca = Path(settings.http_tls_client_ca) if settings.http_tls_client_ca else None
     files = TlsFiles(Path(cert), Path(key), client_ca)
-    files.context()
+    files.made()
     return files

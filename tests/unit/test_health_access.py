@@ -12,6 +12,7 @@ import httpx
 import pytest
 from certificates import Authority
 
+from adapters import tls
 from adapters.health import start_health
 from adapters.keys_file import keys_path, write_keys
 from adapters.tls import tls_of
@@ -94,6 +95,28 @@ def test_tls_of_a_health_server(tmp_path: Path, authority: Authority) -> None:
         old = ssl.create_default_context(cafile=authority.ca)
         old.minimum_version = ssl.TLSVersion.TLSv1_2
         assert httpx.get(f"{url}/healthz", verify=old).status_code == 200
+
+
+def test_new_tls_files_hold_for_new_connections_and_bad_ones_change_nothing(
+    tmp_path: Path, authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tls, "LOOKED_EVERY_S", 0.0)
+    cert, key = authority.issue("server")
+    first = cert.read_bytes()
+    settings = Settings(home=str(tmp_path), http_tls_cert=str(cert), http_tls_key=str(key))
+    for url in running(settings):
+        place = ("127.0.0.1", int(url.rpartition(":")[2]))
+
+        def shown(place: tuple[str, int] = place) -> bytes:
+            return ssl.get_server_certificate(place, ca_certs=str(authority.ca)).encode()
+
+        assert shown() == first
+        second = authority.issue("server")[0].read_bytes()
+        assert shown() == second != first
+        cert.write_bytes(b"half a certif")
+        assert shown() == second
+        cert.unlink()
+        assert shown() == second
 
 
 def test_a_client_shows_its_certificate_where_one_is_wanted(
