@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 TEXT_WIDTH = 256
-_WORD_WEIGHT = 2.0
+_WORD_WEIGHT = 2
 _WORDS_KEPT = 20_000
 
 
@@ -26,28 +26,25 @@ def text_vectors(titles: Sequence[str]) -> NDArray[np.float32]:
 
     *Source:* Weinberger et al., Feature Hashing for Large Scale Multitask Learning, 2009.
     """
-    hashed = [
-        (number, *_hashed(word))
-        for number, title in enumerate(titles)
-        for word in title.lower().split()
-    ]
+    words = [[_hashed(word) for word in title.lower().split()] for title in titles]
+    flat = [one for row in words for one in row]
+    codes = np.frombuffer(b"".join(codes for codes, _ in flat), np.uint8)
+    weights = np.frombuffer(b"".join(weights for _, weights in flat), np.int8)
+    lengths = [sum(len(codes) for codes, _ in row) for row in words]
+    places = np.repeat(np.arange(len(titles)) * TEXT_WIDTH, lengths) + codes
     # Sums are of whole numbers: the same in whatever order.
-    places = [number * TEXT_WIDTH + codes for number, codes, _ in hashed]
-    sums: NDArray[np.float64] = np.zeros(len(titles) * TEXT_WIDTH)
-    if places:
-        weights = np.concatenate([one for _, _, one in hashed])
-        sums = np.bincount(np.concatenate(places), weights, len(sums)).astype(np.float64)
+    sums = np.bincount(places, weights, len(titles) * TEXT_WIDTH)
     vectors = sums.astype(np.float32).reshape(len(titles), TEXT_WIDTH)
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
     return np.asarray(np.divide(vectors, norms, out=vectors, where=norms > 0), np.float32)
 
 
 @lru_cache(_WORDS_KEPT)
-def _hashed(word: str) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+def _hashed(word: str) -> tuple[bytes, bytes]:
     """The places of a word and of its trigrams, and what each adds there; words come again."""
     padded = f"^{word}$"
     tokens = [word, *(padded[at : at + 3] for at in range(len(padded) - 2))]
     codes = np.array([zlib.crc32(token.encode()) for token in tokens], np.int64)
-    weights = np.where(codes & 0x8000_0000, 1.0, -1.0)
+    weights = np.where(codes & 0x8000_0000, 1, -1).astype(np.int8)
     weights[0] *= _WORD_WEIGHT
-    return codes % TEXT_WIDTH, weights
+    return (codes % TEXT_WIDTH).astype(np.uint8).tobytes(), weights.tobytes()
