@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import tantivy
 from tantivy import Occur, Query
 
-from core.query_text import edits
+from core.query_text import edits, folded
 
 HEAP_BYTES = 32_000_000
 FIELDS = {"title": 2.0, "category": 1.0, "body": 0.5}
@@ -33,7 +34,9 @@ _MOST_STEMS = 500_000
 
 
 class Stems:
-    """The stem of a word in a language; a language without a stemmer leaves words as they are.
+    """The stem of a word in a language, in plain letters; not every language has a stemmer.
+
+    English has no rules for accents and finds more words alike without; others need them.
 
     >>> stems = Stems()
     >>> stems.of("holders", "en"), stems.of("holders", "zh")
@@ -50,7 +53,12 @@ class Stems:
         if known is not None:
             return known
         name = _LANGUAGES.get(language[:2].lower())
-        stem = word if name is None else self._analysed(word, name)
+        if name is None:
+            stem = folded(word)
+        elif name == "english":
+            stem = self._analysed(folded(word), name)
+        else:
+            stem = folded(self._analysed(word, name))
         if len(self._known) >= _MOST_STEMS:
             self._known.clear()
         self._known[(language, word)] = stem
@@ -185,11 +193,19 @@ class ItemIndex:
         ranked = sorted(found, key=lambda one: (-one[1], one[0]))
         return [term for term, _ in ranked[:most]]
 
+    def together(self, groups: Sequence[Sequence[str]]) -> int:
+        """How many items have a stem of each of these groups."""
+        asked = Query.boolean_query([(Occur.Must, self._word(stems)) for stems in groups])
+        found: Any = self._searcher.search(asked, 1)
+        return int(found.count)
+
     def near(self, word: str) -> str | None:
         """The word of a title or category that was probably meant, None where none is near.
 
         One edit for words of four characters and more, two from eight on; numbers have none.
+        Accents do not count.
         """
+        word = folded(word)
         if not SHORTEST_CORRECTED <= len(word) <= LONGEST_CORRECTED:
             return None
         if any(one.isdigit() for one in word):
@@ -202,10 +218,10 @@ class ItemIndex:
                 one: searcher.doc_freq("words", one)
                 for _, address in found
                 for one in str(searcher.doc(address).get_first("words")).split()
-                if edits(word, one, distance) <= distance
+                if edits(word, folded(one), distance) <= distance
             }
             if near:
-                return min(near, key=lambda one: (-near[one], one))
+                return min(near, key=lambda one: (-near[one], one.isascii(), one))
         return None
 
     def _word(self, stems: Sequence[str]) -> Query:

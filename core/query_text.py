@@ -9,12 +9,24 @@ from __future__ import annotations
 import html
 import re
 import unicodedata
+from collections.abc import Mapping
 
 _TAG = re.compile(r"<(script|style)\b[^>]{0,1000}>.*?</\1\s*>|<[a-zA-Z/!][^<>]{0,1000}>", re.DOTALL)
-_WORD = re.compile(r"\b\w\w+\b")
+# Vowel signs and accents that stand for themselves; to `re` they are no part of a word.
+_MARKS = (
+    "\u0300-\u036f\u0483-\u0487\u0591-\u05bd\u05bf\u05c1-\u05c7\u0610-\u061a\u064b-\u065f\u0670"
+    "\u0900-\u0963\u0966-\u0dff\u0e31\u0e34-\u0e3a\u0e47-\u0e4e\u0eb1\u0eb4-\u0ece\u102b-\u103e"
+    "\u17b4-\u17d3"
+)
+_WORD = re.compile(rf"\w[\w{_MARKS}]+")
+_ANY_WORD = re.compile(rf"\w[\w{_MARKS}]*")
 # Han, kana and hangul: written without blanks, so that words are not to be seen.
 _UNSPACED = re.compile(r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uac00-\ud7af]+")
 _BYTE_ORDER_MARK = "\ufeff"
+_AFTER_GREEK = "\u0400"  # accents on letters before it are left out in reading
+_LETTERS = str.maketrans(
+    {"ß": "ss", "æ": "ae", "œ": "oe", "ø": "o", "đ": "d", "ð": "d", "ł": "l", "ı": "i", "þ": "th"}
+)
 # The list that the trainer's BM25 leaves out: Lucene's for English.
 STOP_WORDS = frozenset(
     {
@@ -37,6 +49,45 @@ def plain_text(text: str) -> str:
         text = "".join(one if _readable(one) else " " for one in text)
         text = unicodedata.normalize("NFC", text)
     return " ".join(text.split())
+
+
+def folded(text: str) -> str:
+    """The text with plain Latin and Greek letters: no accents, ligatures and full-width forms.
+
+    >>> folded("crème brûlée"), folded("straße"), folded("ｔｖ"), folded("й")
+    ('creme brulee', 'strasse', 'tv', 'й')
+    """
+    if text.isascii():
+        return text
+    kept: list[str] = []
+    letter = ""
+    for one in unicodedata.normalize("NFKD", text):
+        if not unicodedata.combining(one):
+            letter = one
+        elif letter < _AFTER_GREEK:
+            continue
+        kept.append(one)
+    return unicodedata.normalize("NFC", "".join(kept)).translate(_LETTERS)
+
+
+def with_words(text: str, others: Mapping[str, str]) -> str:
+    """The text with some of its words in place of others.
+
+    >>> with_words("red lmap, 2", {"lmap": "lamp"})
+    'red lamp, 2'
+    """
+    if not others:
+        return text
+    return _ANY_WORD.sub(lambda found: others.get(found[0], found[0]), text)
+
+
+def is_one_letter_unspaced(word: str) -> bool:
+    """Whether it is a single character of a script without blanks.
+
+    >>> is_one_letter_unspaced("\u676f"), is_one_letter_unspaced("a")
+    (True, False)
+    """
+    return len(word) == 1 and _UNSPACED.match(word) is not None
 
 
 def words(text: str) -> list[str]:

@@ -76,7 +76,7 @@ class Finder:
         cosines, degraded = self._cosines(version, words.text)
         with items.lock:
             passes = self._passes(filters, wanted)
-            exact = [row for row in items.book.exact(request.query.strip()) if passes[row]]
+            exact = [row for row in items.book.exact(request.query) if passes[row]]
             near = _nearest(cosines, passes, n)
             brought = (*exact, *hits, *near, *wanted.pins)
             rows = self._kept(brought, passes, set(request.exclude_item_ids))

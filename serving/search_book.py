@@ -12,13 +12,13 @@ from dataclasses import dataclass
 
 from adapters.tantivy_index import IndexedItem, Stems
 from core.catalogue import CATEGORY_SEPARATOR, Catalogue
-from core.query_text import plain_text, words
+from core.query_text import folded, plain_text, words
 from core.row_masks import FilterMasks
 from core.search_columns import NO_TERMS, TermCounts, Terms
 from schemas.items import Item
 
 MOST_BODY = 4_000
-MOST_LANGUAGES = 3
+MOST_LANGUAGES, ALL_LANGUAGES = 3, 30
 
 
 @dataclass(frozen=True)
@@ -55,10 +55,9 @@ class SearchBook:
         self._of_title: dict[str, set[int]] = {}
         self._of_id: dict[str, int] = {}
 
-    @property
-    def languages(self) -> list[str]:
-        """The languages of the most items, at most three."""
-        found = [name for name, items in self._languages.most_common(MOST_LANGUAGES) if items]
+    def languages(self, most: int = MOST_LANGUAGES) -> list[str]:
+        """The languages of the most items."""
+        found = [name for name, items in self._languages.most_common(most) if items > 0]
         return found or ["en"]
 
     def put(self, read: ReadItem) -> IndexedItem:
@@ -77,7 +76,11 @@ class SearchBook:
             title=title,
             category=[stem(word, language) for word in read.category_words],
             body=body,
-            words=[*read.title_words, *read.category_words],
+            words=[
+                form
+                for word in (*read.title_words, *read.category_words)
+                for form in dict.fromkeys((word, folded(word)))
+            ],
             available=item.available,
             listed=bool(catalogue.listed[row]),
             price=item.price,
@@ -85,11 +88,17 @@ class SearchBook:
         )
 
     def exact(self, text: str) -> list[int]:
-        """Rows whose id or whole title is the text, whatever its case; the id first."""
-        folded = text.casefold()
-        by_id = self._of_id.get(folded)
-        rows = sorted(self._of_title.get(folded, ()))
+        """Rows whose id or whole title is the text, whatever its case; the id first.
+
+        A title may have other accents and blanks.
+        """
+        by_id = self._of_id.get(text.strip().casefold())
+        rows = sorted(self._of_title.get(_key(plain_text(text)), ()))
         return rows if by_id is None else [by_id, *(row for row in rows if row != by_id)]
+
+    def heard(self, forms: Sequence[str]) -> str:
+        """The first of some forms of a word that an item has, else the first."""
+        return next((form for form in forms if form in self._numbers), forms[0])
 
     def numbered(self, stems: Sequence[str], *, grow: bool = False) -> Terms[int]:
         """The numbers of stems; one that no item has is negative, each its own, unless new ones
@@ -111,12 +120,12 @@ class SearchBook:
         former = self._language_of.get(row)
         if former is not None:
             self._languages[former] -= 1
-            self._of_title.get(self.catalogue.titles[row].casefold(), set()).discard(row)
+            self._of_title.get(_key(self.catalogue.titles[row]), set()).discard(row)
         self._language_of[row] = read.item.language
         self._languages[read.item.language] += 1
         self._of_id[read.item.item_id.casefold()] = row
         if read.title:
-            self._of_title.setdefault(read.title.casefold(), set()).add(row)
+            self._of_title.setdefault(_key(read.title), set()).add(row)
 
     def _count(self, row: int, title: Terms[int], body: Terms[int]) -> None:
         while row >= len(self.terms):
@@ -125,6 +134,10 @@ class SearchBook:
         self.counts.remove(*self.terms[row])
         self.terms[row] = (title, body)
         self.counts.add(title, body)
+
+
+def _key(title: str) -> str:
+    return folded(title).casefold()
 
 
 def ancestors(category: str) -> list[str]:
