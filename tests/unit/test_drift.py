@@ -154,18 +154,19 @@ def test_a_new_champion_is_watched_from_nothing() -> None:
     assert drift.standing("home", "unknown_items_cusum").quiet
 
 
-def test_errors_and_clicks_of_one_surface_are_watched_apart_from_the_others() -> None:
+@pytest.mark.parametrize("surface", ["home", "buy_again"])
+def test_errors_and_clicks_of_one_surface_are_watched_apart_from_the_others(surface: str) -> None:
     drift = Drift(Settings())
     drift.start("v1", 0)
     random = np.random.default_rng(3)
     raised = []
     for at in range(6_000):
         hit = bool(random.random() < (0.6 if at < 3_000 else 0.2))
-        raised += drift.judged("home", at, hit=hit, no_basket=False)
+        raised += drift.judged(surface, at, hit=hit, no_basket=False)
         raised += drift.judged("discover", at, hit=bool(random.random() < 0.4), no_basket=False)
         clicks = int(random.binomial(10, 0.2 if at < 3_000 else 0.1))
-        raised += drift.clicked("home", at, slots=10, clicks=clicks)
-    assert {alarm.surface for alarm in raised} == {"home"}
+        raised += drift.clicked(surface, at, slots=10, clicks=clicks)
+    assert {alarm.surface for alarm in raised} == {surface}
     assert {alarm.kind for alarm in raised} == {"concept"}
     assert {alarm.detector for alarm in raised} == {
         "error_cusum",
