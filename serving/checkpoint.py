@@ -12,6 +12,7 @@ source, another format or another feature schema is none.
 import logging
 import struct
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
@@ -119,6 +120,11 @@ class Checkpoints:
         """Begins with an empty state and an empty store."""
         self._store.clear()
         self._begin_anew()
+
+    @property
+    def path(self) -> Path:
+        """The folder of the store."""
+        return self._store.path
 
     @property
     def under_way(self) -> bool:

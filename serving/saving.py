@@ -1,11 +1,17 @@
 """When the live state is put on disk: in short steps between polls, and whole at the end."""
 
+import logging
+import shutil
 import threading
 import time
 from collections.abc import Callable
 
 from core.shop_state import ShopState
 from serving.checkpoint import Checkpoints, Place
+
+LEAST_FREE_BYTES = 64_000_000
+
+log = logging.getLogger(__name__)
 
 
 class Saving:
@@ -64,6 +70,11 @@ class Saving:
                 self._checkpoints.spill()
 
     def _begin(self, state: ShopState) -> None:
+        if shutil.disk_usage(self._checkpoints.path).free < LEAST_FREE_BYTES:
+            # One that is cut off by a full disk ends the process; without one it goes on answering.
+            log.error("no checkpoint: the disk of %s is full", self._checkpoints.path)
+            self._saved_s = time.monotonic()
+            return
         outdated = self._checkpoints.outdated
         names = outdated.find(state)
         with self._lock:

@@ -1,10 +1,13 @@
 """A state on disk: kills between any two steps, other clusters, torn stores, outdated histories."""
 
+import shutil
 import stat
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -22,6 +25,7 @@ from schemas.events import EventWatermark
 from schemas.items import Item
 from serving.checkpoint import Checkpoints, Place
 from serving.past import put_item
+from serving.saving import LEAST_FREE_BYTES, Saving
 from serving.state_store import StateStore
 
 _NOW = 60 * DAY_MS
@@ -193,6 +197,34 @@ def test_memory_asks_for_a_checkpoint_and_what_is_clean_leaves_it(tmp_path: Path
         assert kept.held_shoppers < 400
         assert all(kept.state.knows(f"v{number}") for number in range(400))
         assert len(kept.state.visitors) == 400
+
+
+def test_on_a_full_disk_no_checkpoint_is_begun_and_the_last_one_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with _kept(tmp_path) as kept:
+        kept.load("here")
+        places = [Place({("events.valid", 0): 1}, None), Place({("events.valid", 0): 2}, None)]
+        saving = Saving(kept, threading.Lock(), lambda: places[0])
+        _told(kept.state, ("a", None, "purchase", ["i1"], 5))
+        saving.save(kept.state)
+        _told(kept.state, ("a", None, "purchase", ["i2"], 6))
+        with monkeypatch.context() as patch:
+            full = SimpleNamespace(free=LEAST_FREE_BYTES - 1)
+            patch.setattr(shutil, "disk_usage", lambda path: full)
+            del places[0]
+            saving.save(kept.state)
+            assert not saving.under_way
+        assert "is full" in caplog.text
+    with _kept(tmp_path) as kept:
+        place = kept.load("here")
+        assert place is not None
+        assert place.offsets == {("events.valid", 0): 1}
+        assert kept.state.history("a") == ["i1"]
+        saving = Saving(kept, threading.Lock(), lambda: places[0])
+        saving.save(kept.state)
+    with _kept(tmp_path) as kept:
+        assert kept.load("here") == places[0]
 
 
 def test_outdated_histories_leave_the_disk(tmp_path: Path) -> None:
