@@ -81,6 +81,7 @@ class ItemLikeness:
         self._catalogue: Catalogue | None = None
         self._version = 0
         self._slot_of: dict[int, int] = {}
+        self._free: list[int] = []
         self._vectors: Floats = np.zeros((0, TEXT_WIDTH), np.float32)
         self._paths: NDArray[np.int32] = np.zeros((0, _DEEPEST), np.int32)
         self._heads: dict[str, int] = {}
@@ -94,16 +95,19 @@ class ItemLikeness:
         >>> ItemLikeness().matrix(shop, np.array([0, 1, 2])).round(1).tolist()[0]
         [1.0, 0.5, 0.0]
         """
-        self._follow(catalogue)
-        slots = [self._slot_of.get(row, -1) for row in rows.tolist()]
-        if -1 in slots:
-            slots = self._learn(catalogue, rows.tolist())
+        slots = self.learn(catalogue, rows)
         vectors = self._vectors[slots]
         alike = np.maximum(vectors @ vectors.T, np.float32(0))
         share, known = self._categories(catalogue.category[rows])
         alike += np.where(known, (share - alike) / 2, 0)
         np.fill_diagonal(alike, 1.0)
         return np.asarray(alike, np.float32)
+
+    def learn(self, catalogue: Catalogue, rows: Rows) -> list[int]:
+        """Where the titles' vectors are; done ahead of time, it saves `matrix` that time."""
+        self._follow(catalogue)
+        slots = [self._slot_of.get(row, -1) for row in rows.tolist()]
+        return self._learn(catalogue, rows.tolist()) if -1 in slots else slots
 
     def _categories(self, codes: NDArray[np.int32]) -> tuple[Floats, NDArray[np.bool_]]:
         """The share of the path that two categories have in common, and whether both have one."""
@@ -120,15 +124,16 @@ class ItemLikeness:
         """Forgets the titles that may have changed and learns the categories that are new."""
         if catalogue is not self._catalogue:
             self._catalogue, self._version = catalogue, catalogue.version
-            self._slot_of, self._paths = {}, np.zeros((0, _DEEPEST), np.int32)
+            self._paths = np.zeros((0, _DEEPEST), np.int32)
+            self._forget()
         if self._version != catalogue.version:
             changed = catalogue.changed_since(self._version)
             self._version = catalogue.version
             if changed is None:
-                self._slot_of.clear()
+                self._forget()
             else:
-                for row in changed.tolist():
-                    self._slot_of.pop(row, None)
+                known = (self._slot_of.pop(row, -1) for row in changed.tolist())
+                self._free += [slot for slot in known if slot >= 0]
         fresh = catalogue.categories[len(self._paths) :]
         if fresh:
             more = np.array([self._path(name) for name in fresh], np.int32)
@@ -143,22 +148,27 @@ class ItemLikeness:
 
     def _learn(self, catalogue: Catalogue, rows: list[int]) -> list[int]:
         if len(self._slot_of) + len(rows) > self._most:
-            self._slot_of.clear()
+            self._forget()
         missing = [row for row in dict.fromkeys(rows) if row not in self._slot_of]
-        free = self._free(len(missing))
+        free = self._taken(len(missing))
         self._vectors[free] = text_vectors([catalogue.titles[row] for row in missing])
         self._slot_of.update(zip(missing, free, strict=True))
         return [self._slot_of[row] for row in rows]
 
-    def _free(self, wanted: int) -> list[int]:
-        used = set(self._slot_of.values())
-        free = [slot for slot in range(len(self._vectors)) if slot not in used][:wanted]
-        missing = wanted - len(free)
-        if missing:
+    def _forget(self) -> None:
+        self._slot_of.clear()
+        self._free = list(range(len(self._vectors)))
+
+    def _taken(self, wanted: int) -> list[int]:
+        """Slots that were free."""
+        missing = wanted - len(self._free)
+        if missing > 0:
             first = len(self._vectors)
-            extra = max(missing, min(first, self._most - first), 1)
+            extra = max(missing, min(first, self._most - first))
             self._vectors = np.concatenate(
                 [self._vectors, np.zeros((extra, TEXT_WIDTH), np.float32)]
             )
-            free += range(first, first + missing)
-        return free
+            self._free += range(first, first + extra)
+        taken = self._free[:wanted]
+        del self._free[:wanted]
+        return taken

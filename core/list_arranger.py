@@ -68,6 +68,10 @@ class ListArranger:
         if self._limits is not None:
             self._limits = _Limits(self._rules.exposure)
 
+    def prepare(self, catalogue: Catalogue, rows: Rows) -> None:
+        """Learns what diversity wants to know of candidates before their order is known."""
+        self._likeness.learn(catalogue, rows)
+
     def arranged(
         self, now: InForce, catalogue: Catalogue, pool: Pool, answer: Answer, diversity: float
     ) -> Arrangement:

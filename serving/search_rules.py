@@ -107,6 +107,8 @@ def ruled(wanted: Wanted, catalogue: Catalogue, rows: list[int], exact: list[int
     """What is wanted of the candidates in these rows, of which the query names some."""
     at = {row: place for place, row in enumerate(rows)}
     held = np.array(rows, np.int64)
+    if wanted.diversity > 0:  # now, while the cross-encoder can still make do with less time
+        wanted.arranger.prepare(catalogue, held)
     return Ruled(
         terms=wanted.now.terms(catalogue, held),
         pins={position: at[row] for row, position in wanted.pins.items() if row in at},
