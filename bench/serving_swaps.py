@@ -126,19 +126,17 @@ def swaps(shop: World, n: int = 20, rate: float = 150.0) -> dict[str, Any]:
     weights |= {name: f"shipped-{100 + place}" for place, name in enumerate(names[1:])}
     memory = {"SHOPLOOP_VERSIONS_MEMORY_MB": str(_room_for_two(shop) // 1_000_000)}
     trail, note = (shop.ground.folder / name for name in ("trail.txt", "note.txt"))
-    seconds = BEFORE_S + n * BETWEEN_S + 2.0
     load = {
         "path": "/v1/recommend",
         "connections": 8,
         "rate": rate,
-        "seconds": seconds,
+        "seconds": BEFORE_S + n * BETWEEN_S + 2.0,
         "visitors": len(shop.visitors),
         "trail": str(trail),
         "note": str(note),
         "seed": 11,
     }
     shop.point(names[0])
-    spans: list[tuple[float, float]] = []
     found: dict[str, Any] = {}
     with serving(shop, extra=memory) as server, listening(shop) as log:
         thread = threading.Thread(
@@ -146,33 +144,43 @@ def swaps(shop: World, n: int = 20, rate: float = 150.0) -> dict[str, Any]:
         )
         thread.start()
         time.sleep(BEFORE_S)
-        for turn in range(1, n + 1):
-            spans.append(_swap(shop, log, names[turn % len(names)]))
+        spans = [_swap(shop, log, names[turn % len(names)]) for turn in range(1, n + 1)]
         thread.join()
         rss_mb = server.rss_mb()
-    replies = np.loadtxt(trail)
-    during = _during(replies, spans)
-    first_s = spans[0][0]
-    warm_s = replies[0, 0] + WARM_UP_S
-    before = replies[(replies[:, 0] > warm_s) & (replies[:, 0] < first_s), 1]
-    p99_ms = {k: _p99_ms(v) for k, v in (("before", before), ("during", replies[during, 1]))}
     answered = {line.split()[0] for line in note.read_text().splitlines()}
     result = {
         "n": len(spans),
         "failed": sum(k for status, k in found["statuses"].items() if status != "200"),
         "mixed": _mixed(shop, weights, answered),
-        "p99_ratio": round(p99_ms["during"] / p99_ms["before"], 2),
-        "p99_before_ms": p99_ms["before"],
-        "p99_during_ms": p99_ms["during"],
-        "max_during_ms": round(float(replies[during, 1].max()) * 1e3, 1),
-        "requests_during": int(during.sum()),
-        "announce_to_swap_ms": round(float(np.mean([b - a for a, b in spans])) * 1e3, 1),
+        **_latencies(np.loadtxt(trail), spans),
         "requests": found["n"],
         "rps": rate,
         "rss_mb": round(rss_mb),
         "items": len(shop.item_ids),
     }
     return {"swaps": result}
+
+
+def _latencies(replies: Any, spans: Sequence[tuple[float, float]]) -> dict[str, Any]:
+    """Milliseconds of replies before the first swap and during swaps.
+
+    Args:
+        replies: Unix time in seconds when each had come, and its latency, shape (replies, 2).
+        spans: Unix seconds of each announcement and its swap.
+    """
+    came_s, took_s = replies[:, 0], replies[:, 1]
+    before = took_s[(came_s > came_s[0] + WARM_UP_S) & (came_s < spans[0][0])]
+    during = took_s[_during(replies, spans)]
+    p99_before_ms, p99_during_ms = (float(np.percentile(v, 99)) * 1e3 for v in (before, during))
+    return {
+        "p99_ratio": round(p99_during_ms / p99_before_ms, 2),
+        "p99_before_ms": round(p99_before_ms, 2),
+        "p99_during_ms": round(p99_during_ms, 2),
+        "max_during_ms": round(float(during.max()) * 1e3, 1),
+        "requests_before": len(before),
+        "requests_during": len(during),
+        "announce_to_swap_ms": round(float(np.mean([b - a for a, b in spans])) * 1e3, 1),
+    }
 
 
 def publish_to_swap(shop: World, n: int = 8) -> dict[str, Any]:
@@ -238,10 +246,6 @@ def _during(replies: Any, spans: Sequence[tuple[float, float]]) -> Any:
     for start, end in spans:
         during |= (ended >= start) & (began <= end)
     return during
-
-
-def _p99_ms(latencies_s: Any) -> float:
-    return round(float(np.percentile(latencies_s, 99)) * 1e3, 2)
 
 
 def _mixed(shop: World, weights: dict[str, str], answered: set[str]) -> int:
