@@ -10,7 +10,7 @@ from adapters.clock import breathe
 from adapters.home import artefacts_url, home_of
 from adapters.onnx import GRAPH_ERRORS, LoadedVersion, load_version
 from adapters.signing import load_verify_key
-from adapters.version_files import load_manifest
+from adapters.version_files import load_manifest, no_rest
 from core.features import feature_schema_hash
 from core.model_version import MANIFEST, sha256
 from core.sequence import SequenceVocabulary
@@ -125,7 +125,8 @@ class Library:
     def _load(self, name: str) -> LoadedVersion:
         key = load_verify_key(home_of(self._settings))
         task, schema = self._settings.task, feature_schema_hash()
-        version = load_version(self._store, task, name, key, schema, breathe)
+        rest = breathe if self._loaded else no_rest  # with no version yet, nobody waits for less
+        version = load_version(self._store, task, name, key, schema, rest)
         for surface, weights in version.ranker.items():
             reason = bounded(weights)
             if reason is not None:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from confluent_kafka import Message
 
+from adapters.clock import breathe
 from adapters.garbage import set_aside
 from adapters.kafka import Follower
 from core.partition_share import share_of
@@ -135,13 +136,13 @@ class Live:
     def prepare(self, vocabulary: SequenceVocabulary) -> None:
         """Looks up the catalogue's columns in a vocabulary before a version with it answers.
 
-        Without the lock, but for items that came meanwhile: the catalogue only grows. In parts, as
-        answers wait for the interpreter, too.
+        Without the lock, but for items that came meanwhile: the catalogue only grows. In small
+        parts: an answer asks for the interpreter many times, and may wait for a part each time.
         """
         parts = [np.zeros(0, np.int64)]
         for part in columns_in_parts(self.state.catalogue.item_ids, vocabulary):
             parts.append(part)
-            time.sleep(PAUSE_S)
+            breathe()
         columns = np.concatenate(parts)
         with self.lock:
             self.state.vocabularies.know(vocabulary, columns)
