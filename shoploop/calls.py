@@ -184,4 +184,4 @@ def _error(attempt: Attempt) -> ShoploopError:
 
 def _seconds(retry_after: str) -> float:
     """Seconds of a Retry-After header; 0 when it is missing, or a date."""
-    return float(retry_after) if retry_after.isdigit() and len(retry_after) < 10 else 0.0
+    return float(retry_after) if retry_after.isdecimal() and len(retry_after) < 10 else 0.0

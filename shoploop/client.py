@@ -136,7 +136,7 @@ class Client:
             response = self._http.request(
                 call.method, call.path, content=call.body, headers=dict(call.headers)
             )
-        except httpx.TransportError as error:
+        except httpx.RequestError as error:
             return Attempt(error=error)
         return _attempt(response)
 
@@ -230,7 +230,7 @@ class AsyncClient:
             response = await self._http.request(
                 call.method, call.path, content=call.body, headers=dict(call.headers)
             )
-        except httpx.TransportError as error:
+        except httpx.RequestError as error:
             return Attempt(error=error)
         return _attempt(response)
 

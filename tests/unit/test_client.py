@@ -182,6 +182,18 @@ def test_an_answer_of_somebody_else_is_no_reply() -> None:
             made.explain("p-1")
 
 
+def test_what_something_between_has_spoilt_is_unreachable_too() -> None:
+    def spoilt(_request: httpx.Request) -> httpx.Response:
+        coded = {"Content-Encoding": "gzip"}
+        return httpx.Response(200, headers=coded, stream=httpx.ByteStream(b"no gzip"))
+
+    transport = httpx.MockTransport(spoilt)
+    with Client("http://shop", transport=transport, retries=0) as shop, pytest.raises(Unreachable):
+        shop.explain("p-1")
+    # A digit, but no number.
+    assert pause_s(Attempt(503, retry_after="²"), retry=0, chance=0.0) == 0.0
+
+
 def test_pauses_grow_and_differ() -> None:
     assert pause_s(Attempt(503), 0, 1.0) == 0.1
     assert pause_s(Attempt(503), 3, 0.5) == 0.4
