@@ -44,7 +44,9 @@ if TYPE_CHECKING:
     from trainer.work import Work
 
 POLL_S = 0.5
-LONGEST_TRAINING_MS = 1_800_000
+LONGEST_TRAINING_MS = 86_400_000
+"""Kafka is not polled in a training: after so long, the most that librdkafka takes, its offset can
+no longer be committed and it would be trained again. A trainer that died is noticed in seconds."""
 KEPT_VERSIONS = 20
 _WORK = "trainer.work"
 

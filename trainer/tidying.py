@@ -2,7 +2,8 @@
 
 `runs/TASK` holds the stages of a text task, `tensorboard/VERSION` the figures of a version,
 `checkpoints` how far recommenders' fits were that never ended. A run that a training works in is
-kept whatever its age. Versions themselves are the artefact store's.
+kept whatever its age, and so is a link: somebody made it. Versions themselves are the artefact
+store's.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ def older(folder: Path, kept: int) -> list[Path]:
     """All but the `kept` entries of a folder that changed last, with what was left half deleted."""
     if not folder.is_dir():
         return []
-    there = list(folder.iterdir())
+    there = [path for path in folder.iterdir() if not path.is_symlink()]
     half = [path for path in there if path.name.startswith(GONE)]
     whole = [path for path in there if not path.name.startswith(".")]
     whole.sort(key=lambda path: max(_changes(path)), reverse=True)
@@ -63,6 +64,8 @@ def _changes(path: Path) -> Iterator[float]:
 
 
 def _run_deleted(path: Path) -> bool:
+    if not path.is_dir():
+        return False  # no training left it
     try:
         with RunDir(path).locked():
             return _deleted(path)

@@ -59,6 +59,20 @@ def test_a_run_that_a_training_works_in_stays_whatever_its_age(tmp_path: Path) -
     assert left(tmp_path / "runs") == ["b", "c", "d"]
 
 
+def test_a_link_stays_and_neither_it_nor_a_stray_file_keeps_others(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    made(elsewhere, "kept", inside="stage.json")
+    runs = tmp_path / "runs"
+    made(runs, "note.txt")
+    made(runs, "a b c d", inside="stage.json")
+    os.utime(elsewhere / "kept", (1, 1))
+    (runs / "linked").symlink_to(elsewhere / "kept")
+    (runs / "dangling").symlink_to(elsewhere / "gone")
+    tidy(Settings(home=str(tmp_path), kept_runs=3))
+    assert left(runs) == ["b", "c", "d", "dangling", "linked", "note.txt"]
+    assert left(elsewhere / "kept") == ["stage.json"]
+
+
 def test_what_a_kill_left_half_deleted_goes_and_0_keeps_all(tmp_path: Path) -> None:
     made(tmp_path / "runs", f"{GONE}x a b c d", inside="stage.json")
     tidy(Settings(home=str(tmp_path), kept_runs=0))

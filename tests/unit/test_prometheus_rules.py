@@ -29,7 +29,7 @@ from serving.words import Words
 from streams.app import Worker
 from streams.notify import Teller
 from streams.sink import Sink
-from trainer.app import Trainer
+from trainer.app import LONGEST_TRAINING_MS, Trainer
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "deploy" / "prometheus"
@@ -145,6 +145,11 @@ def test_an_alert_says_how_urgent_it_is_and_where_to_read_on(name: str) -> None:
     assert rule["annotations"]["runbook"].startswith("docs/runbook.md#")
     section = SECTIONS[rule["annotations"]["runbook"].partition("#")[2]]
     assert f"`{name}`" in section
+
+
+def test_a_training_that_is_said_to_be_stuck_can_still_be_committed() -> None:
+    stuck_s = float(RULES["ShoploopTrainingStuck"]["expr"].rpartition(">")[2])
+    assert stuck_s * 1_000 < LONGEST_TRAINING_MS <= 86_400_000  # the most that librdkafka takes
 
 
 def test_the_runbook_names_no_other_alert_and_no_figure_that_is_not_exported(
