@@ -35,12 +35,20 @@ class SharedBuckets:
 
     Args:
         path: the file, made where it is missing.
+
+    Raises:
+        OSError: it cannot be made, or the disk has no room for it.
     """
 
     def __init__(self, path: Path) -> None:
         self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-        os.ftruncate(self._file, GROUPS * _GROUP.size)
-        self._table = mmap.mmap(self._file, GROUPS * _GROUP.size)
+        try:
+            # All of it on disk: writing into a hole that a full disk cannot fill kills the process.
+            os.posix_fallocate(self._file, 0, GROUPS * _GROUP.size)
+            self._table = mmap.mmap(self._file, GROUPS * _GROUP.size)
+        except OSError:
+            os.close(self._file)
+            raise
         self._lock = threading.Lock()
 
     def take(self, caller: str, limit: Limit, now_s: float, cost: int = 1, paid: int = 0) -> Taken:

@@ -53,19 +53,21 @@ class Answered:
         self._db: sqlite3.Connection | None = None
         self._inode = 0
         self._alive = -1
-        self._ends = 0
+        self._ends = _TIDY_EVERY  # begins with what lies there of processes that are gone
 
     def together(self, works: Sequence[Work]) -> list[Any]:
         """What each of these calls of the other methods returns: all of them are done, or none."""
-        db = self._open()
         try:
+            db = self._open()
             db.execute("BEGIN IMMEDIATE")
             found = [work() for work in works]
             if self._ends >= _TIDY_EVERY:
                 self._tidy(db)
             db.execute("COMMIT")
-        except BaseException:
+        except BaseException as error:
             self._shut()
+            if _is_wreck(error) and self._is_there():
+                _remove(self._path)  # nobody can read it: the next one begins anew
             raise
         return found
 
@@ -124,13 +126,8 @@ class Answered:
             self._alive = _held(self._folder / f"{self._me}.alive")
             self._sweep()
         os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600))
-        try:
-            self._db = _connected(self._path)
-        except sqlite3.DatabaseError as error:
-            if error.sqlite_errorcode in _WRECKED:  # nobody can read it: the next one begins anew
-                _remove(self._path)
-            raise
         self._inode = self._path.stat().st_ino
+        self._db = _connected(self._path)
         return self._db
 
     def _is_there(self) -> bool:
@@ -210,6 +207,11 @@ def _is_free(path: Path, *, remove: bool = False) -> bool:
     finally:
         os.close(file)
     return True
+
+
+def _is_wreck(error: BaseException) -> bool:
+    code = getattr(error, "sqlite_errorcode", 0)  # its lowest byte is the kind
+    return isinstance(error, sqlite3.DatabaseError) and code & 0xFF in _WRECKED
 
 
 def _remove(path: Path) -> None:

@@ -57,6 +57,7 @@ class SharedRepeats(Collector):
         self._counts = dict.fromkeys(("here", "elsewhere", "failed", "late"), 0)
         self._asked: queue.SimpleQueue[_Asked | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
+        self._told: set[str] = set()  # calls whose end the file is to hear
         self._left: list[Work] = []
         self._away_until_s = 0.0
 
@@ -71,6 +72,9 @@ class SharedRepeats(Collector):
             self._counts["here"] += 1
         if before is not None or self._file is None:
             return before
+        if self._asked.qsize() >= MOST_WAITING:
+            self._counts["late"] += 1
+            return None
         response = None
         try:
             kept: Kept | None = await self._do(partial(self._file.begin, place, digest_of(body)))
@@ -82,12 +86,15 @@ class SharedRepeats(Collector):
             raise
         if response is not None:
             self._here.end(place, response)
+        else:
+            self._told.add(place)
         return response
 
     async def end(self, place: str, response: Response | None) -> None:
         """Keeps the answer of a call; None, or one worth trying again, leaves no trace."""
         self._here.end(place, response)
-        if self._file is not None:
+        if self._file is not None and place in self._told:
+            self._told.discard(place)
             await self._do(partial(self._file.end, place, lasting(response)), must_be=True)
 
     def collect(self) -> Iterator[Metric]:
@@ -119,9 +126,6 @@ class SharedRepeats(Collector):
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="repeats", daemon=True)
             self._thread.start()
-        if self._asked.qsize() >= MOST_WAITING and not must_be:
-            self._counts["late"] += 1
-            return None
         loop = asyncio.get_running_loop()
         said: asyncio.Future[Any] = loop.create_future()
         self._asked.put(_Asked(work, loop, said, must_be))

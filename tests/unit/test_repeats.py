@@ -6,8 +6,9 @@ import asyncio
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,9 @@ from typing import Any
 import pytest
 
 from schemas.errors import Denied
-from serving.answered import Answered
+from serving.answered import Answered, Work
 from serving.idempotency import Kept, digest_of
-from serving.repeats import SharedRepeats
+from serving.repeats import MOST_TOGETHER, MOST_WAITING, SharedRepeats
 from serving.responses import Response, json_response
 
 ROOT = Path(__file__).parents[2]
@@ -36,6 +37,19 @@ while True:
     print(number, flush=True)
     number += 1
 """
+
+
+class Hanging(Answered):
+    """A file on a disk that does not answer until it goes on."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.goes_on = threading.Event()
+
+    def together(self, works: Sequence[Work]) -> list[Any]:
+        """As the file, once it goes on."""
+        self.goes_on.wait(30.0)
+        return super().together(works)
 
 
 def begun(file: Answered, place: str, body: bytes = BODY) -> Kept | None:
@@ -228,6 +242,56 @@ def test_a_wrecked_file_fails_no_call_and_is_begun_anew(tmp_path: Path) -> None:
     assert found is not None
     assert found.response is not None
     other.close()
+
+
+def test_a_file_that_is_wrecked_within_is_begun_anew_too(tmp_path: Path) -> None:
+    first = Answered(tmp_path)
+    for number in range(100):
+        begun(first, f"p{number}"), ended(first, f"p{number}", "x" * 1_000)
+    first.close()
+    (path,) = tmp_path.glob("*.sqlite")
+    head, rest = path.read_bytes()[:4_096], path.stat().st_size - 4_096
+    path.write_bytes(head + b"\xff" * rest)
+    other = Answered(tmp_path)
+    with pytest.raises(sqlite3.DatabaseError):
+        begun(other, "q")
+    assert begun(other, "q") is None
+    other.close()
+
+
+def test_a_new_process_takes_out_what_is_older_than_a_day(tmp_path: Path) -> None:
+    now_s = [1_000.0]
+    first = Answered(tmp_path, lambda: now_s[0])
+    begun(first, "p"), ended(first, "p")
+    first.close()
+    now_s[0] += 2 * 86_400.0
+    second = Answered(tmp_path, lambda: now_s[0])
+    begun(second, "q")
+    second.close()
+    (path,) = tmp_path.glob("*.sqlite")
+    with sqlite3.connect(path) as db:
+        assert db.execute("SELECT place FROM answers").fetchall() == [("q",)]
+    db.close()
+
+
+def test_while_the_file_hangs_what_waits_for_it_does_not_grow(tmp_path: Path) -> None:
+    hanging = Hanging(tmp_path)
+    repeats = SharedRepeats(hanging)
+
+    async def call(number: int) -> None:
+        assert await repeats.begin(f"p{number}", b"{}") is None
+        await repeats.end(f"p{number}", json_response(200, number))
+
+    async def steps() -> None:
+        await asyncio.gather(*(call(number) for number in range(MOST_WAITING + 100)))
+        waiting = repeats._asked.qsize()
+        assert waiting <= 2 * (MOST_WAITING + MOST_TOGETHER)
+        await call(-1)
+        assert repeats._asked.qsize() == waiting
+
+    run(steps)
+    hanging.goes_on.set()
+    repeats.close()
 
 
 def test_a_locked_file_fails_no_call_and_hears_later_what_was_answered(tmp_path: Path) -> None:

@@ -93,6 +93,15 @@ def test_a_full_table_forgets_those_that_are_soonest_rested(tmp_path: Path) -> N
     assert (tmp_path / "rates").stat().st_size < 1_000_000
 
 
+def test_all_of_the_table_is_on_disk_so_that_a_full_one_kills_nobody(tmp_path: Path) -> None:
+    path = tmp_path / "rates"
+    with path.open("wb") as sparse:
+        sparse.truncate(GROUPS)
+    SharedBuckets(path)
+    found = path.stat()
+    assert found.st_blocks * 512 >= found.st_size > GROUPS
+
+
 def test_the_table_is_this_boots_and_without_one_each_counts_for_itself(tmp_path: Path) -> None:
     made = buckets_of(Settings(home=str(tmp_path)))
     assert isinstance(made, SharedBuckets)
