@@ -26,6 +26,7 @@ GROUPS, IN_GROUP = 2_048, 8
 _GROUP = struct.Struct("<" + "Qd" * IN_GROUP)
 _ENTRY = struct.Struct("<Qd")
 _TRIES = 200
+_ALLOCATE = getattr(os, "posix_fallocate", lambda file, _, size: os.ftruncate(file, size))
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +45,7 @@ class SharedBuckets:
         self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         try:
             # All of it on disk: writing into a hole that a full disk cannot fill kills the process.
-            os.posix_fallocate(self._file, 0, GROUPS * _GROUP.size)
+            _ALLOCATE(self._file, 0, GROUPS * _GROUP.size)
             self._table = mmap.mmap(self._file, GROUPS * _GROUP.size)
         except OSError:
             os.close(self._file)
