@@ -105,7 +105,7 @@ class Drift:
         items = state.memory.add(basket.item_ids, at_ms)
         if not items or not state.version:
             return []
-        surface = self._surfaces[0]
+        surface = next(iter(state.unknown))  # the first, as settings were when it began
         chart, test = state.unknown[surface], state.popularity[surface]
         share = state.memory.unknown_share(items, chart.data_until_ms)
         found = {

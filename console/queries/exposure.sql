@@ -43,9 +43,9 @@ SELECT
     countIf(listed.shown > 0) AS items_shown,
     round(items_shown / items, 4) AS coverage,
     sum(listed.shown) AS slots_shown,
-    round(slots_shown / sum(slots_shown) OVER (), 4) AS share_of_slots,
+    round(slots_shown / nullIf(sum(slots_shown) OVER (), 0), 4) AS share_of_slots,
     sum(ranked.lines_sold) AS lines_sold,
-    round(lines_sold / sum(lines_sold) OVER (), 4) AS share_of_sales
+    round(lines_sold / nullIf(sum(lines_sold) OVER (), 0), 4) AS share_of_sales
 FROM everything
 LEFT JOIN ranked ON ranked.item_id = everything.item_id
 LEFT JOIN listed ON listed.item_id = everything.item_id

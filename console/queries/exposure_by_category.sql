@@ -53,9 +53,9 @@ SELECT
     count() AS items,
     countIf(by_item.shown > 0) AS items_shown,
     sum(by_item.shown) AS slots_shown,
-    round(slots_shown / sum(slots_shown) OVER (), 4) AS share_of_slots,
+    round(slots_shown / nullIf(sum(slots_shown) OVER (), 0), 4) AS share_of_slots,
     sum(by_item.lines_sold) AS order_lines,
-    round(order_lines / sum(order_lines) OVER (), 4) AS share_of_sales
+    round(order_lines / nullIf(sum(order_lines) OVER (), 0), 4) AS share_of_sales
 FROM by_item
 LEFT JOIN named ON named.item_id = by_item.item_id
 GROUP BY category

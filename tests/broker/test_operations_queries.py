@@ -205,5 +205,10 @@ def test_exposure_is_told_by_category_of_the_newest_catalogue(tables: Tables) ->
     assert (home["share_of_slots"], home["share_of_sales"]) == (0.75, 0.5)
     assert (garden["slots_shown"], garden["share_of_sales"]) == (0, 0.5)
     assert rows[""]["slots_shown"] == 1
+    for name in ("exposure", "exposure_by_category"):  # nothing listed, or sold, in the span
+        (nothing,) = {
+            (row["share_of_slots"], row["share_of_sales"]) for row in tables.ask(name, to_ms=1)
+        }
+        assert nothing == (None, None)
     deeper = {row["category"] for row in tables.ask("exposure_by_category", depth=2)}
     assert deeper == {"Home/Kitchen", "Home/Light", "Garden", ""}

@@ -213,3 +213,19 @@ def _basket(i: int, items: list[str]) -> BasketSeen:
         surface="home",
         item_ids=items,
     )
+
+
+def test_a_champion_is_watched_on_while_the_setting_names_other_surfaces_first() -> None:
+    before = Drift(Settings(surfaces="home,discover"))
+    before.start("v1", 0)
+    after = Drift(Settings(surfaces="front,home"), before.save())
+    order = BasketSeen(
+        event_id="e1",
+        event_time_ms=DAY_MS,
+        visitor_id="a",
+        task="recommend",
+        surface="home",
+        item_ids=["1"],
+    )
+    assert after.basket(order) == []
+    assert list(after.state.popularity) == ["home"]
