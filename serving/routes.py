@@ -31,11 +31,14 @@ class Routes:
                 self._plain[(each.method, each.path.encode())] = each
 
     def find(self, method: str, path: bytes) -> tuple[Operation, Parameters]:
-        """The operation and what the path says.
+        """The operation and what the path says; a HEAD is a GET whose body the server leaves out.
 
         Raises:
             Denied: 404 for a path that is not there, 405 with `Allow` for another method.
+
+        *Source:* RFC 9110, section 9.1: servers must support GET and HEAD.
         """
+        method = "GET" if method == "HEAD" else method
         plain = self._plain.get((method, path))
         if plain is not None:
             return plain, _NONE
@@ -44,7 +47,8 @@ class Routes:
             if operation.method == method:
                 return operation, parameters
         if found:
-            allowed = ", ".join(sorted({operation.method for operation, _ in found}))
+            methods = sorted({operation.method for operation, _ in found})
+            allowed = ", ".join(methods).replace("GET", "GET, HEAD")
             text = f"{method[:20]} is not taken here, {allowed} is"
             raise Denied(405, "method_not_allowed", text, [("Allow", allowed)])
         raise Denied(404, "not_found", "there is nothing at this path")

@@ -113,8 +113,18 @@ def test_what_cannot_be_taken_is_a_problem(
 
 
 def test_another_method_is_told_which_is_taken(product: Product) -> None:
-    (reply,) = ask(face(product), {"url": "/v1/recommend", "method": "PUT"})
-    assert reply.headers["allow"] == "POST"
+    replies = ask(
+        face(product),
+        {"url": "/v1/recommend", "method": "PUT"},
+        {"url": "/v1/recommend", "method": "HEAD"},
+        {"url": "/healthz", "method": "POST"},
+    )
+    assert [reply.headers["allow"] for reply in replies] == ["POST", "POST", "GET, HEAD"]
+
+
+def test_head_is_answered_where_get_is(product: Product) -> None:
+    (reply,) = ask(face(product), {"url": "/healthz", "method": "HEAD"})
+    assert reply.status_code == 200
 
 
 @pytest.mark.parametrize("media", ["application/json", "application/json; charset=utf-8", None])

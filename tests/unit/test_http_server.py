@@ -76,6 +76,13 @@ def test_a_head_within_the_bound_is_taken(port: int) -> None:
     assert b"here" in found
 
 
+def test_a_head_request_is_answered_without_a_body(port: int) -> None:
+    found = answer(port, b"HEAD / HTTP/1.1\r\nConnection: close\r\n\r\n")
+    assert found.startswith(b"HTTP/1.1 200")
+    assert found.endswith(b"\r\n\r\n")
+    assert b"here" not in found
+
+
 def test_a_long_body_is_no_long_head(port: int) -> None:
     body = b" " * 900_000
     head = f"POST / HTTP/1.1\r\nConnection: close\r\nContent-Length: {len(body)}\r\n\r\n"
