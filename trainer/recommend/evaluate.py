@@ -119,21 +119,23 @@ def judge_cross_fitted(judged: Judged, model: str) -> dict[str, RankerWeights]:
     """Adds the whole answer of a model whose ranker no one has trained yet.
 
     Each half of the customers is ranked with weights fitted on the other half; the weights that
-    are returned are fitted on all.
+    are returned are fitted on all. Where nothing counts in a half, the other is ranked as `home`.
     """
     names, index = np.unique(judged.customers, return_inverse=True)
     half = np.random.default_rng(len(names)).permutation(len(names))[index] % 2
-    fitted = {}
+    fitted: dict[str, RankerWeights] = {}
     for surface in judged.surfaces:
         gathered = judged.gathered[model, surface]
+        counts = np.array([bool(wanted_items(one, surface)) for one in judged.requests])
         shown: list[Shown] = [{} for _ in gathered]
         for side in (0, 1):
-            weights = _fitted(judged, surface, gathered, np.flatnonzero(half != side))
+            others = np.flatnonzero((half != side) & counts)
+            lacks = surface != HOME and not len(others)
+            weights = fitted[HOME] if lacks else _fitted(judged, surface, gathered, others)
             for i in np.flatnonzero(half == side):
                 shown[i] = _top(gathered[i], weights)
         _keep(judged, model, surface, shown)
-        everyone = np.arange(len(gathered))
-        fitted[surface] = _fitted(judged, surface, gathered, everyone)
+        fitted[surface] = _fitted(judged, surface, gathered, np.flatnonzero(counts))
     return fitted
 
 
@@ -248,9 +250,8 @@ def _fitted(
     features, labels = [], []
     for i in chosen:
         counts = wanted_items(judged.requests[i], surface)
-        if counts:
-            features.append(gathered[i].features)
-            labels.append(np.array([item in counts for item in gathered[i].item_ids], np.float64))
+        features.append(gathered[i].features)
+        labels.append(np.array([item in counts for item in gathered[i].item_ids], np.float64))
     weights = fit_initial(np.concatenate(features), np.concatenate(labels), "")
     content = sha256(weights.coef.tobytes())
     return replace(weights, version=f"initial-{content[:12]}")
