@@ -15,10 +15,10 @@ from core.identities import linked
 from core.pseudonyms import Pepper
 from core.scrub import is_suspect, scrubbed
 from core.settings import Settings
+from core.watermarks import Clock
 from schemas.codec import encode
 from schemas.events import Formerly, Searched, ShopEvent
 from schemas.identities import Identity
-from schemas.predictions import Prediction
 
 Said = Callable[[str], Identity | None]
 Admitted = tuple[ShopEvent, bytes, Identity | None]
@@ -34,6 +34,7 @@ class Intake:
 
     def __init__(self, settings: Settings, pepper: Pepper | None = None) -> None:
         self._limits = limits_of(settings)
+        self._ahead = Limits(self._limits.ahead_ms)
         self._region = settings.phone_region
         self._pepper = pepper
 
@@ -41,14 +42,16 @@ class Intake:
         """Returns when the event may pass; see `core.event_rules.check`."""
         check(event, now_ms, self._limits)
 
-    def check_answer(self, answer: Prediction, now_ms: int | None) -> None:
-        """Returns when an answer may pass.
+    def check_ahead(self, at_ms: int, clock: Clock, wall_ms: int) -> None:
+        """Returns when a record of this time may move event time on; barriers say so themselves.
+
+        Also of what is stepped again: what was refused at its time must be refused then, too.
 
         Raises:
-            InvalidEvent: future; it would move event time on, and end every open window.
+            InvalidEvent: future; it would end every open window.
         """
-        if now_ms is not None:
-            in_time(answer.served_at_ms, now_ms, Limits(self._limits.ahead_ms))
+        if not clock.by_barriers:
+            in_time(at_ms, wall_ms, self._ahead)
 
     def admit(self, event: ShopEvent, value: bytes, said: Said) -> Admitted:
         """The event as it may be stored, its bytes, and what links its ids if that is new.

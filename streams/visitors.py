@@ -129,12 +129,12 @@ class VisitorStage:
             if type(event) is EventWatermark:
                 self._mark(part, topics.EVENTS, event, value)
                 return
-            now_ms = self._now_ms(part)
+            now_ms, at_ms = self._now_ms(part), event.event_time_ms
             self._intake.check(event, now_ms)
+            self._intake.check_ahead(at_ms, part.clock, self._wall_ms)
         except InvalidEvent as error:
             self._refuse(topics.EVENTS, record, intake.typed(error))
             return
-        at_ms = event.event_time_ms
         part.clock.saw(EVENTS, at_ms, self._wall_ms)
         if not part.is_new(event, value):
             self._counts["duplicates_total"] += 1
@@ -165,7 +165,7 @@ class VisitorStage:
                 self._mark(part, topics.PREDICTIONS, answer, value)
                 return
             now_ms = self._now_ms(part)
-            self._intake.check_answer(answer, now_ms)
+            self._intake.check_ahead(answer.served_at_ms, part.clock, self._wall_ms)
         except InvalidEvent as error:
             self._refuse(topics.PREDICTIONS, record, intake.typed(error))
             return

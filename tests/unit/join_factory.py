@@ -9,6 +9,8 @@ MINUTE_MS = 60_000
 HOUR_MS = 60 * MINUTE_MS
 DAY_MS = 24 * HOUR_MS
 START_MS = 1_300_000_000_000
+AFTER_MS = START_MS + 365 * DAY_MS
+"""A wall time that all inputs lie before."""
 WINDOWS = Windows(click_ms=HOUR_MS, purchase_ms=DAY_MS, skew_ms=MINUTE_MS)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from join_factory import HOUR_MS, START_MS, answer, cart, click, purchase
+from join_factory import AFTER_MS, HOUR_MS, START_MS, answer, cart, click, purchase
 
 from core.settings import Settings
 from schemas import topics
@@ -122,7 +122,7 @@ def test_how_topics_interleave_changes_nothing(
     results = []
     for records in (inputs(seed), interleaved(inputs(seed), random.Random(mix))):
         store = Store(tmp_path_factory.mktemp("a") / "s")
-        results.append(said(stage_of(store).step(records, 0, live=False).outs))
+        results.append(said(stage_of(store).step(records, AFTER_MS, live=False).outs))
         store.close()
     assert results[0] == results[1]
 
@@ -142,7 +142,7 @@ def whole_and_killed(
 ) -> tuple[list[Out], list[Out]]:
     """What a stage says in one batch, and in many with checkpoints and deaths between them."""
     whole = Store(folders.mktemp("whole") / "s")
-    expected = stage_of(whole).step(list(records), 0, live=False).outs
+    expected = stage_of(whole).step(list(records), AFTER_MS, live=False).outs
     whole.close()
     store = Store(folders.mktemp("killed") / "s")
     stage, at = stage_of(store), 0
@@ -151,9 +151,9 @@ def whole_and_killed(
     while at < len(records):
         batch = records[at : at + chance.randint(1, 9)]
         at += len(batch)
-        outs += stage.step(list(batch), 0, live=False).outs
+        outs += stage.step(list(batch), AFTER_MS, live=False).outs
         until = {(r.topic(), r.partition()): r.offset() + 1 for r in batch}
-        store.note(until, 0, live=False)
+        store.note(until, AFTER_MS, live=False)
         offsets |= until
         if chance.random() < 0.3:
             store.checkpoint(stage.checkpoint(), offsets)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from join_factory import DAY_MS, START_MS, answer
+from join_factory import AFTER_MS, DAY_MS, START_MS, answer
 
 from core.join import close, step
 from core.label_plan import windows_of
@@ -155,14 +155,14 @@ def test_the_task_stage_goes_on_from_its_journal(
     store = Store(tmp_path_factory.mktemp("tasks") / "tasks.rocksdb")
     whole, before, after = (TaskRoom(Settings(), dict) for _ in range(3))
     whole.load(Store(store.path.with_name("whole.rocksdb")), [0, 1, 2, 3])
-    expected = said(whole.step(list(records), 0, live=False))
+    expected = said(whole.step(list(records), AFTER_MS, live=False))
     before.load(store, [0, 1, 2, 3])
-    first = before.step(list(records[:cut]), 0, live=False)
+    first = before.step(list(records[:cut]), AFTER_MS, live=False)
     store.write(first, {})
     if clean:
         store.write(before.checkpoint(), {})
     after.load(store, [0, 1, 2, 3])
-    second = after.step(list(records[cut:]), 0, live=False)
+    second = after.step(list(records[cut:]), AFTER_MS, live=False)
     assert said(first) + said(second) == expected
     store.close()
 

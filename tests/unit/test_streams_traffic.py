@@ -8,6 +8,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from join_factory import AFTER_MS
 
 from core.settings import Settings
 from core.task_stage import TaskStage
@@ -70,7 +71,7 @@ def test_traffic_is_the_same_however_topics_interleave(
     records, results = with_dirt(inputs(seed), seed), []
     for some in (records, interleaved(records, random.Random(mix))):
         store = Store(tmp_path_factory.mktemp("a") / "s")
-        results.append(traffic_of(stage_of(store).step(some, 0, live=False).outs))
+        results.append(traffic_of(stage_of(store).step(some, AFTER_MS, live=False).outs))
         store.close()
     assert results[0]
     assert results[0] == results[1]
@@ -108,7 +109,7 @@ def test_a_visitor_who_is_too_fast_is_named_once_a_minute(tmp_path: Path) -> Non
     mark_too = Watermark(event_time_ms=2 * HOUR_MS, barrier=1, run_id="run")
     records.append(Input(PREDICTIONS, 0, 0, encode(mark_too)))
     store = Store(tmp_path / "s")
-    (seen,) = traffic_of(stage_of(store, burst_events=200).step(records, 0, live=False).outs)
+    (seen,) = traffic_of(stage_of(store, burst_events=200).step(records, AFTER_MS, live=False).outs)
     assert seen.bursts == {"fast": 300}
     assert [(hour.hour, hour.events) for hour in seen.hours] == [(1, 400)]
     store.close()
@@ -126,7 +127,9 @@ def test_a_burst_in_the_visitor_stage_is_an_alert_of_the_task_stage(tmp_path: Pa
     mark_too = Watermark(event_time_ms=until_ms, barrier=1, run_id="run")
     records.append(Input(EVENTS, 0, 60, encode(mark)))
     records.append(Input(PREDICTIONS, 0, 0, encode(mark_too)))
-    for seen in traffic_of(stage_of(store, burst_events=50).step(records, 0, live=False).outs):
+    for seen in traffic_of(
+        stage_of(store, burst_events=50).step(records, AFTER_MS, live=False).outs
+    ):
         tasks.step(seen)
     outputs = tasks.close(until_ms, 0)
     (alert,) = [each for _, _, each in outputs.records if isinstance(each, Alert)]
@@ -142,7 +145,7 @@ def test_what_a_final_mark_flushes_is_no_empty_time(tmp_path: Path) -> None:
     records.append(Input(PREDICTIONS, 0, 0, encode(Watermark(**end))))  # type: ignore[arg-type]
     store = Store(tmp_path / "s")
     stage = stage_of(store)
-    (seen,) = traffic_of(stage.step(records, 0, live=False).outs)
+    (seen,) = traffic_of(stage.step(records, AFTER_MS, live=False).outs)
     assert seen.until_hour == 2
-    assert traffic_of(stage.step([], 0, live=False).outs) == []
+    assert traffic_of(stage.step([], AFTER_MS, live=False).outs) == []
     store.close()

@@ -45,6 +45,27 @@ def test_a_click_is_counted_in_the_batch_that_brings_it(tmp_path: Path) -> None:
     store.close()
 
 
+@pytest.mark.parametrize("topic", [EVENTS, ANSWERS])
+def test_what_is_stepped_again_moves_event_time_no_further_than_it_did(
+    tmp_path: Path, topic: str
+) -> None:
+    year_ms = START_MS + 365 * 24 * HOUR_MS
+    value = encode(click("c1", year_ms, "a", "p1") if topic == EVENTS else answer("p1", year_ms))
+    records = [
+        Input(topic, 0, 0, value),
+        Input(EVENTS, 0, 1, encode(click("c2", START_MS, "a", "p2"))),
+        Input(ANSWERS, 0, 1, encode(answer("p2", START_MS))),
+    ]
+    closed = []
+    for name, live in (("kept", True), ("lost", False)):
+        stage, store = _stage(tmp_path / name)
+        stage.step(records, START_MS + 1_000, live=live)
+        stage.step([], START_MS + HOUR_MS, live=True)
+        closed.append(stage.closed()[0])
+        store.close()
+    assert closed[0] == closed[1] < START_MS + 2 * HOUR_MS
+
+
 @pytest.mark.parametrize("live", [False, True])
 def test_a_replay_says_nothing_before_its_barriers(tmp_path: Path, live: bool) -> None:
     stage, store = _stage(tmp_path / "s")
