@@ -4,7 +4,7 @@
 -- param depth Int64 = 1: levels of the category path, 1 takes Home/Kitchen and Home/Light together
 -- param from_ms Int64 = 0: answers given at this event time or later
 -- param to_ms Int64 = 4102444800000: and before this one
--- The catalogue as it stands now; items without a category, or that it does not hold, are ''.
+-- By the newest record of each item, deleted ones too; without a record or category it is ''.
 WITH
     named AS (
         SELECT
