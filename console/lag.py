@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
-from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicPartition
+from confluent_kafka import (
+    ConsumerGroupTopicPartitions,
+    KafkaError,
+    KafkaException,
+    TopicPartition,
+)
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
 
 from adapters.kafka import group_name
@@ -15,6 +22,13 @@ from schemas.errors import Unavailable
 
 GROUPS = ("streams.visitors", "streams.tasks", "sink", "serving", "shadow", "trainer")
 ANSWER_WITHIN_S = 5.0
+ASKED_AGAIN_S = 0.05
+COORDINATING = (
+    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+    KafkaError.COORDINATOR_NOT_AVAILABLE,
+    KafkaError.NOT_COORDINATOR,
+)
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True)
@@ -32,11 +46,28 @@ def group_lags(settings: Settings) -> list[Lag]:
         Unavailable: the broker does not answer.
     """
     admin = AdminClient({**client_options(settings), "log_level": 0})
+    groups = [group_name(settings, short) for short in GROUPS]
     try:
         admin.list_topics(timeout=ANSWER_WITHIN_S)
-        return [_lag(admin, group_name(settings, short)) for short in GROUPS]
+        return once_coordinated(lambda: [_lag(admin, group) for group in groups])
     except KafkaException as error:
         raise Unavailable(f"Kafka at {settings.kafka}: {error.args[0].str()}") from error
+
+
+def once_coordinated(asked: Callable[[], Answer], within_s: float = ANSWER_WITHIN_S) -> Answer:
+    """What is found, asked again while a broker that has just begun still reads its groups.
+
+    Raises:
+        KafkaException: any other error, or it takes longer than `within_s` seconds.
+    """
+    until_s = time.monotonic() + within_s
+    while True:
+        try:
+            return asked()
+        except KafkaException as error:
+            if error.args[0].code() not in COORDINATING or time.monotonic() > until_s:
+                raise
+        time.sleep(ASKED_AGAIN_S)
 
 
 def _lag(admin: Any, group: str) -> Lag:
