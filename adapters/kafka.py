@@ -19,7 +19,7 @@ from confluent_kafka import (
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
-from adapters.kafka_errors import PASSING
+from adapters.kafka_errors import PASSING, is_record
 from adapters.kafka_errors import raise_if_lasting as raise_if_lasting
 from adapters.kafka_security import Refusals, client_options, listed_topics, refused_text
 from core.settings import Settings
@@ -285,12 +285,9 @@ class Follower:
 
     def _usable(self, message: Message) -> bool:
         error = message.error()
-        if error is None:
-            return True
-        if error.code() == KafkaError._PARTITION_EOF:
+        if error is not None and error.code() == KafkaError._PARTITION_EOF:
             place = (str(message.topic()), int(message.partition() or 0))
             self._behind.discard(place)
             self._ended[place] = int(message.offset() or 0)
             return False
-        raise_if_lasting(error)
-        return False
+        return is_record(message)

@@ -1,6 +1,6 @@
 """Which errors of the broker pass by themselves."""
 
-from confluent_kafka import KafkaError
+from confluent_kafka import KafkaError, Message
 
 from schemas.errors import Unavailable
 
@@ -31,3 +31,12 @@ def raise_if_lasting(error: KafkaError) -> None:
     if error.retriable() or error.code() in PASSING:
         return
     raise Unavailable(f"Kafka: {error.str()}")
+
+
+def is_record(message: Message) -> bool:
+    """Whether it is a record, no error that librdkafka retries; raises as `raise_if_lasting`."""
+    error = message.error()
+    if error is None:
+        return True
+    raise_if_lasting(error)
+    return False

@@ -14,7 +14,9 @@ from typing import Any, NamedTuple
 
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
-from adapters.kafka import group_name, raise_if_lasting, topic_name
+from adapters.kafka import group_name, topic_name
+from adapters.kafka_errors import is_record
+from adapters.kafka_lag import lag_of
 from core.dead_letters import letter_of
 from core.partition_share import share_of
 from core.settings import Settings
@@ -111,7 +113,7 @@ class RequestLoop:
         if first is None:
             return []
         found = [first, *self._consumer.consume(BATCH - 1, timeout=0)]
-        return [message for message in found if _usable(message)]
+        return [message for message in found if is_record(message)]
 
     def _answer(self, messages: Sequence[Message]) -> None:
         """Holds an answer or a dead letter for each.
@@ -205,19 +207,9 @@ class RequestLoop:
     def _measure_lag(self) -> None:
         """Requests that wait in the partitions assigned here, as far as this client knows."""
         self._measured_s = time.monotonic()
-        waiting = 0
-        for place in self._consumer.position(self._consumer.assignment()):
-            _, end = self._consumer.get_watermark_offsets(place, cached=True)
-            waiting += max(end - place.offset, 0) if place.offset >= 0 else 0
-        self._metrics.lag(topics.REQUESTS.name, waiting)
-
-
-def _usable(message: Message) -> bool:
-    error = message.error()
-    if error is None:
-        return True
-    raise_if_lasting(error)
-    return False
+        read = self._consumer.position(self._consumer.assignment())
+        known = {(at.topic, at.partition): at.offset for at in read if at.offset >= 0}
+        self._metrics.lag(topics.REQUESTS.name, lag_of(self._consumer, known))
 
 
 def _refusal(error: Exception) -> InvalidEvent:

@@ -11,13 +11,8 @@ from collections import deque
 
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
-from adapters.kafka import (
-    ANSWER_WITHIN_S,
-    consumer,
-    group_name,
-    raise_if_lasting,
-    topic_name,
-)
+from adapters.kafka import ANSWER_WITHIN_S, consumer, group_name, topic_name
+from adapters.kafka_errors import is_record
 from core.settings import Settings
 from schemas import topics
 from schemas.codec import Decoder, cloud_headers, encode
@@ -98,7 +93,7 @@ class ShadowLoop:
                 self._live.advance()
             return
         messages = [first, *self._consumer.consume(BATCH - 1, timeout=0)]
-        usable = [message for message in messages if _usable(message)]
+        usable = [message for message in messages if is_record(message)]
         self._sent.append((self._outbox.send(self._scored(usable)), usable))
         self._settle(UNACKNOWLEDGED_BATCHES)
 
@@ -225,11 +220,3 @@ class Places:
         mark = self.marks.get(partition)
         metadata = encode(mark).decode() if mark is not None and not mark.final else ""
         return TopicPartition(self._topic, partition, offset, metadata)
-
-
-def _usable(message: Message) -> bool:
-    error = message.error()
-    if error is None:
-        return True
-    raise_if_lasting(error)
-    return False
