@@ -29,6 +29,7 @@ from serving.responses import Response
 WITHIN_S = 0.25
 MOST_WAITING, MOST_TOGETHER, MOST_LEFT = 1_000, 64, 1_000
 AWAY_S = 0.5
+_FAILED = object()  # nothing of it is in the file, and nothing will be
 
 log = logging.getLogger(__name__)
 
@@ -77,8 +78,8 @@ class SharedRepeats(Collector):
             return None
         response = None
         try:
-            kept: Kept | None = await self._do(partial(self._file.begin, place, digest_of(body)))
-            if kept is not None:
+            kept = await self._do(partial(self._file.begin, place, digest_of(body)))
+            if isinstance(kept, Kept):
                 response = said_before(kept, digest_of(body))
                 self._counts["elsewhere"] += 1
         except BaseException:
@@ -86,7 +87,7 @@ class SharedRepeats(Collector):
             raise
         if response is not None:
             self._here.end(place, response)
-        else:
+        elif kept is not _FAILED:
             self._told.add(place)
         return response
 
@@ -122,7 +123,7 @@ class SharedRepeats(Collector):
             self._file.close()
 
     async def _do(self, work: Work, *, must_be: bool = False) -> Any:
-        """What the file says; None when it cannot."""
+        """What the file says; None when it says nothing in time."""
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="repeats", daemon=True)
             self._thread.start()
@@ -160,7 +161,7 @@ class SharedRepeats(Collector):
         return batch, False
 
     def _together(self, batch: list[_Asked]) -> list[Any]:
-        """What the file says to each. What must be is done later when it fails now."""
+        """What the file says to each, or that it failed: then what must be is done later."""
         assert self._file is not None
         left, self._left = self._left, []
         works = [*left, *(asked.work for asked in batch)]
@@ -176,7 +177,7 @@ class SharedRepeats(Collector):
         self._counts["failed"] += len(batch)
         later = [*left, *(asked.work for asked in batch if asked.must_be)]
         self._left = later[-MOST_LEFT:]
-        return [None] * len(batch)
+        return [_FAILED] * len(batch)
 
 
 def _tell(said: asyncio.Future[Any], value: Any) -> None:
