@@ -13,7 +13,8 @@ from bench.streams_ground import process
 from schemas.ids import new_id
 
 RERANKS, WARM_UP = 5_000, 1_000
-CONNECTIONS = 8
+CONNECTIONS = (4, 6, 8, 12)
+WANTED_RPS = 400.0
 SEEN_WITHIN_S = 20.0
 POLL_S = 0.01
 
@@ -24,27 +25,36 @@ def rerank(shop: World, server: Server, candidates: int, n: int = RERANKS) -> di
     return run_load({**_at(shop, server), **asked, "seed": candidates})
 
 
-def recommend(shop: World, server: Server, n: int = 12_000) -> dict[str, Any]:
-    """The rate with the load generator beside it, then latencies at the rate that is asked for.
+def recommend(shop: World, server: Server, n: int = 8_000) -> dict[str, Any]:
+    """Rate, latencies and processor time with the load generator on the same cores.
 
+    Callers that ask again at once are added until `WANTED_RPS` requests a second are answered; the
+    figures are those of that load (of the fastest, if none gets there), and `loads` has them all.
+    `at_400_a_second` paces the same rate by Poisson instead, from the moment each request was due.
     CPU is the serving process's own, user and system, of all its threads.
     """
-    run_load({**_at(shop, server), "connections": CONNECTIONS, "n": 1_000, "seed": 3})
-    before_s = server.cpu_s()
-    full = run_load({**_at(shop, server), "connections": CONNECTIONS, "n": n, "seed": 4})
-    cpu_ms = (server.cpu_s() - before_s) / full["n"] * 1e3
+    run_load({**_at(shop, server), "connections": CONNECTIONS[-1], "n": 1_000, "seed": 3})
+    loads = [_closed(shop, server, connections, n) for connections in CONNECTIONS]
+    enough = [load for load in loads if load["rps"] >= WANTED_RPS]
+    chosen = enough[0] if enough else max(loads, key=lambda load: float(load["rps"]))
     paced = run_load(
-        {**_at(shop, server), "connections": 32, "rate": 400.0, "seconds": 20.0, "seed": 5}
+        {**_at(shop, server), "connections": 32, "rate": WANTED_RPS, "seconds": 20.0, "seed": 5}
     )
+    named = ("rps", "p50_ms", "p99_ms", "cpu_ms", "connections")
     return {
-        "rps": full["rps"],
-        "p50_ms": paced["p50_ms"],
-        "p99_ms": paced["p99_ms"],
-        "cpu_ms": round(cpu_ms, 3),
+        **{name: chosen[name] for name in named},
         "items": len(shop.item_ids),
-        "closed_loop": full,
+        "loads": loads,
         "at_400_a_second": paced,
     }
+
+
+def _closed(shop: World, server: Server, connections: int, n: int) -> dict[str, Any]:
+    """One load of callers that ask again as soon as they have their answer."""
+    before_s = server.cpu_s()
+    load = run_load({**_at(shop, server), "connections": connections, "n": n, "seed": 4})
+    cpu_ms = (server.cpu_s() - before_s) / load["n"] * 1e3
+    return {"connections": connections, "cpu_ms": round(cpu_ms, 3), **load}
 
 
 def event_to_list(shop: World, server: Server, n: int = 400) -> dict[str, Any]:

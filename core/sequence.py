@@ -36,8 +36,8 @@ class SequenceVocabulary:
 
     def encode(self, history: Sequence[str]) -> NDArray[np.int64]:
         """Tokens of the newest known items, newest last, padded in front, shape (50,)."""
-        tokens = [self.index[item] + 1 for item in history if item in self.index]
-        tokens = tokens[-HISTORY_LENGTH:]
+        places = map(self.index.get, history)
+        tokens = [place + 1 for place in places if place is not None][-HISTORY_LENGTH:]
         encoded = np.zeros(HISTORY_LENGTH, np.int64)
         if tokens:
             encoded[-len(tokens) :] = tokens
