@@ -10,12 +10,16 @@ import httpx
 from adapters.clock import wall_ms
 from bench.serving_world import Server, World, run_load
 from bench.streams_ground import process
+from console.lag import group_lags
 from schemas.ids import new_id
 
 RERANKS, WARM_UP = 5_000, 1_000
 CONNECTIONS = (4, 6, 8, 12)
 WANTED_RPS = 400.0
 SEEN_WITHIN_S = 20.0
+JOINED_WITHIN_S = 300.0
+BEHIND_AT_MOST = 100
+"""Records; marks of transactions count as such and are never read."""
 POLL_S = 0.01
 
 
@@ -69,6 +73,7 @@ def event_to_list(shop: World, server: Server, n: int = 400) -> dict[str, Any]:
         httpx.Client(base_url=server.url, timeout=10.0) as client,
     ):
         _one_event(shop, client, 0)  # until the worker has joined its groups
+        _until_joined(shop)
         for turn in range(1, n + 1):
             taken.append(_one_event(shop, client, turn))
     found = sorted(taken)
@@ -81,6 +86,15 @@ def event_to_list(shop: World, server: Server, n: int = 400) -> dict[str, Any]:
             "slowest_ms": [round(each * 1e3, 1) for each in found[-5:]],
         },
     }
+
+
+def _until_joined(shop: World) -> None:
+    """Waits until the worker has read what other parts of the benchmark have had answered."""
+    deadline = time.monotonic() + JOINED_WITHIN_S
+    while any((lag.records or 0) > BEHIND_AT_MOST for lag in group_lags(shop.settings)):
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"the worker is behind after {JOINED_WITHIN_S:.0f} s")
+        time.sleep(0.2)
 
 
 def _one_event(shop: World, client: httpx.Client, turn: int) -> float:
