@@ -34,7 +34,7 @@ from schemas.predictions import Prediction, PredictionRecord
 
 ITEMS, VISITORS = 100_000, 2_000
 DIFFERENT = 4
-BETWEEN_S = 1.2
+BETWEEN_S = 2.0
 BEFORE_S, WARM_UP_S = 16.0, 4.0
 OBEYED_WITHIN_S = 30.0
 PROCESSES = 4

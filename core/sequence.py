@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 HISTORY_LENGTH = 50
-ITEMS_AT_ONCE = 512
-"""Items that are looked up or listed in one go, about .2 ms, where others want the interpreter."""
+ITEMS_AT_ONCE = 256
+"""Items that are looked up or listed in one go, about .1 ms, where others want the interpreter."""
 
 
 class SequenceVocabulary:
