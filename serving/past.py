@@ -115,7 +115,12 @@ def put_items(settings: Settings, state: ShopState) -> None:
 def gone(key: bytes | None) -> Item:
     """What a record without value says: the shop has deleted the item that the key names."""
     name = (key or b"").decode("utf-8", "replace")
-    return Item(item_id=name, updated_at_ms=0, available=False)
+    return deleted(name)
+
+
+def deleted(item_id: str) -> Item:
+    """An item that the shop no longer has."""
+    return Item(item_id=item_id, updated_at_ms=0, available=False)
 
 
 def put_item(state: ShopState, item: Item) -> None:

@@ -26,6 +26,7 @@ from schemas.codec import Decoder
 from schemas.errors import InvalidEvent
 from schemas.items import Item
 from serving.item_vectors import ItemVectors
+from serving.past import deleted
 from serving.search_book import SearchBook, read_item
 
 POLL_S = 0.2
@@ -129,7 +130,7 @@ class SearchItems:
         """Takes an item out: the shop has deleted it."""
         row = self.book.catalogue.row_of.get(item_id)
         if row is not None:
-            self.put([Item(item_id=item_id, updated_at_ms=0, available=False)])
+            self.put([deleted(item_id)])
             self.index.remove(row)
 
     def _vectors(self, version: SearchVersion) -> ItemVectors:

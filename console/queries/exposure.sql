@@ -8,27 +8,10 @@ WITH
     lines AS (
 -- include purchases
     ),
-    sold AS (
-        SELECT item_id, count() AS lines_sold
-        FROM lines
-        WHERE event_time_ms >= {from_ms:Int64} AND event_time_ms < {to_ms:Int64}
-        GROUP BY item_id
-    ),
+-- include sold_and_listed
     ranked AS (
         SELECT item_id, lines_sold, ntile(10) OVER (ORDER BY lines_sold DESC, item_id) AS decile
         FROM sold
-    ),
-    listed AS (
-        SELECT item_id, count() AS shown
-        FROM (
-            SELECT slots.item_id AS listed_ids
-            FROM predictions
-            WHERE surface = {surface:String} AND policy = {policy:String}
-                AND served_at_ms >= {from_ms:Int64} AND served_at_ms < {to_ms:Int64}
-            LIMIT 1 BY prediction_id
-        )
-        ARRAY JOIN listed_ids AS item_id
-        GROUP BY item_id
     ),
     everything AS (
         SELECT item_id FROM sold

@@ -18,28 +18,11 @@ WITH
     lines AS (
 -- include purchases
     ),
-    sold AS (
-        SELECT item_id, count() AS n
-        FROM lines
-        WHERE event_time_ms >= {from_ms:Int64} AND event_time_ms < {to_ms:Int64}
-        GROUP BY item_id
-    ),
-    listed AS (
-        SELECT item_id, count() AS n
-        FROM (
-            SELECT slots.item_id AS listed_ids
-            FROM predictions
-            WHERE surface = {surface:String} AND policy = {policy:String}
-                AND served_at_ms >= {from_ms:Int64} AND served_at_ms < {to_ms:Int64}
-            LIMIT 1 BY prediction_id
-        )
-        ARRAY JOIN listed_ids AS item_id
-        GROUP BY item_id
-    ),
+-- include sold_and_listed
     everything AS (
-        SELECT item_id, n AS shown, 0 AS lines_sold FROM listed
+        SELECT item_id, shown, 0 AS lines_sold FROM listed
         UNION ALL
-        SELECT item_id, 0, n FROM sold
+        SELECT item_id, 0, lines_sold FROM sold
         UNION ALL
         SELECT item_id, 0, 0 FROM named
     ),

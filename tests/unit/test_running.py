@@ -71,21 +71,13 @@ def test_an_order_of_another_session_judges_nothing() -> None:
     assert (total.answers, total.judged) == (1, 0)
 
 
-def test_discover_is_judged_on_items_new_to_the_shopper_alone() -> None:
+@pytest.mark.parametrize(("surface", "not_counted"), [("discover", "a"), ("buy_again", "b")])
+def test_discover_is_judged_on_new_items_alone_and_buy_again_on_the_others(
+    surface: str, not_counted: str
+) -> None:
     running = RunningTotals("recommend", DAY_MS, 0)
-    running.served(answer("p1", surface="discover"), NOW_MS)
-    running.arrived(purchase("o", NOW_MS, "a"), NOW_MS)
-    (total,) = running.said(NOW_MS, lambda _: {"a": START_MS - DAY_MS})
-    assert (total.judged, total.hits) == (0, 0)
-    running.arrived(purchase("o2", NOW_MS, "ab"), NOW_MS)
-    (total,) = running.said(NOW_MS, lambda _: {"a": START_MS - DAY_MS})
-    assert (total.judged, total.hits) == (1, 1)
-
-
-def test_buy_again_is_judged_on_items_bought_before_alone() -> None:
-    running = RunningTotals("recommend", DAY_MS, 0)
-    running.served(answer("p1", surface="buy_again"), NOW_MS)
-    running.arrived(purchase("o", NOW_MS, "b"), NOW_MS)
+    running.served(answer("p1", surface=surface), NOW_MS)
+    running.arrived(purchase("o", NOW_MS, not_counted), NOW_MS)
     (total,) = running.said(NOW_MS, lambda _: {"a": START_MS - DAY_MS})
     assert (total.judged, total.hits) == (0, 0)
     running.arrived(purchase("o2", NOW_MS, "ab"), NOW_MS)
