@@ -8,6 +8,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from confluent_kafka import KafkaException, Producer
 from record_samples import METRIC, RECORDS, outcome, prediction, purchase
 from sink_factory import (
     WITHIN_S,
@@ -94,22 +95,30 @@ def _sunk(settings: Settings) -> int:
 
 
 def _write(settings: Settings, stop: threading.Event) -> None:
+    """Transactions until told to stop; what a busy broker breaks is aborted, as any writer does."""
     client = producer(settings, transactional_id=settings.topic_prefix + "writer")
     client.init_transactions(WITHIN_S)
-    mark = encode(RECORDS[topics.PREDICTIONS][2])
     number = 0
     while not stop.wait(0.02):
         client.begin_transaction()
-        for _ in range(10):
-            number += 1
-            key = f"v{number % 7}"
-            named = {
-                topics.PREDICTIONS: encode(prediction(prediction_id=f"p{number}")),
-                topics.OUTCOMES: encode(outcome(outcome_id=f"o{number}")),
-                topics.EVENTS_VALID: encode(purchase(event_id=f"e{number}")),
-                topics.METRICS: encode(METRIC) if number % 3 else b"broken",
-            }
-            for topic, value in named.items():
-                client.produce(topic_name(settings, topic), value, key=key)
-            client.produce(topic_name(settings, topics.PREDICTIONS), mark, key=key)
-        (client.abort_transaction if number % 50 == 0 else client.commit_transaction)(WITHIN_S)
+        number += 10
+        try:
+            _produce_ten(client, settings, number)
+            (client.abort_transaction if number % 50 == 0 else client.commit_transaction)(WITHIN_S)
+        except KafkaException:
+            client.abort_transaction(WITHIN_S)
+
+
+def _produce_ten(client: Producer, settings: Settings, first: int) -> None:
+    mark = encode(RECORDS[topics.PREDICTIONS][2])
+    for number in range(first, first + 10):
+        key = f"v{number % 7}"
+        named = {
+            topics.PREDICTIONS: encode(prediction(prediction_id=f"p{number}")),
+            topics.OUTCOMES: encode(outcome(outcome_id=f"o{number}")),
+            topics.EVENTS_VALID: encode(purchase(event_id=f"e{number}")),
+            topics.METRICS: encode(METRIC) if number % 3 else b"broken",
+        }
+        for topic, value in named.items():
+            client.produce(topic_name(settings, topic), value, key=key)
+        client.produce(topic_name(settings, topics.PREDICTIONS), mark, key=key)
