@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from core.champion_guard import Watch, champion_breached
-from core.pairs import Half
+from core.pairs import Half, Tally
 from core.promotion import Decider
 from core.promotion_rules import Rules
 from core.service_tally import ServiceTally
@@ -122,6 +122,24 @@ def test_equal_service_looked_at_a_hundred_times_seldom_breaches() -> None:
             watch.service.answers += 50
             watch.service.degraded += degraded
             if champion_breached(RULES, {}, watch) is not None:
+                breaches += 1
+                break
+    assert breaches <= 3
+
+
+def test_an_equal_control_on_three_surfaces_seldom_breaches_on_any() -> None:
+    rules = msgspec.structs.replace(RULES, surfaces=("home", "discover", "buy_again"))
+    random, breaches = np.random.default_rng(9), 0
+    for _ in range(300):
+        differences = random.choice([-1, 0, 1], size=(3, 100, 30), p=[0.1, 0.8, 0.1])
+        totals = differences.sum(axis=2).cumsum(axis=1)
+        squares = np.abs(differences).sum(axis=2).cumsum(axis=1)
+        for look in range(5, 100):
+            tallies = {
+                name: Tally(30 * (look + 1), totals[at, look], squares[at, look])
+                for at, name in enumerate(rules.surfaces)
+            }
+            if champion_breached(rules, tallies) is not None:
                 breaches += 1
                 break
     assert breaches <= 3
