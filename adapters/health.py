@@ -3,17 +3,20 @@
 Who may read the metrics is said by `adapters/access_check.py`; `/healthz` is open.
 """
 
+import contextlib
 import json
+import socket
 import threading
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from adapters.access_check import AccessCheck, access_check_of
 from adapters.tls import tls_of
 from core.settings import Settings
 from schemas.errors import Denied, Unavailable
 
+MOST_CONNECTIONS = 64
 _IDLE_S = 30
 
 
@@ -38,7 +41,30 @@ class Health:
 
 
 class _Server(ThreadingHTTPServer):
-    """Says nothing of clients that break off or speak no TLS."""
+    """Says nothing of clients that break off or speak no TLS; the longest connected give way."""
+
+    request_queue_size = MOST_CONNECTIONS
+
+    def __init__(self, *arguments: Any) -> None:
+        self._open: dict[Any, None] = {}
+        self._lock = threading.Lock()
+        super().__init__(*arguments)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Answers in a thread; each holds one of so many places."""
+        with self._lock:
+            self._open[request] = None
+            oldest = next(iter(self._open)) if len(self._open) > MOST_CONNECTIONS else None
+        if oldest is not None:
+            with contextlib.suppress(OSError):
+                oldest.shutdown(socket.SHUT_RDWR)  # its thread finds that it has ended
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        """One has ended."""
+        with self._lock:
+            self._open.pop(request, None)
+        super().shutdown_request(request)
 
     def handle_error(self, request: object, client_address: object) -> None:
         """A probe's trouble is no news."""

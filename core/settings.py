@@ -95,6 +95,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     waiting_requests: int = 512
     waiting_events: int = 20_000
     caller_share: float = 0.5
+    http_connections: typing.Annotated[int, msgspec.Meta(ge=16)] = 2_000
     spool_mb: int = 512
     spool_fsync: bool = False
     state_lag_ms: int = 60_000

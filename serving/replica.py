@@ -6,6 +6,7 @@ from threading import Event, Thread
 
 from adapters.clickhouse import dsn_of
 from adapters.home import home_of
+from adapters.open_files import open_files
 from adapters.pepper import load_pepper
 from core.admission import limits_of
 from core.partition_share import share_of
@@ -14,6 +15,7 @@ from schemas.predictions import RecommendRequest, SimilarRequest
 from serving.access import Access
 from serving.answered import Answered
 from serving.batching import Batcher
+from serving.connections import Connections, most_of
 from serving.desk import Desk
 from serving.explained import Explainer
 from serving.front import Ask, Front
@@ -63,7 +65,9 @@ class Replica:
         self._front = self._front_of(settings, desk)
         tls = self._access.tls
         watched = Watched(app(self._front), metrics, parts.traces)
-        self._server = server_of(watched, tls.context() if tls else None)
+        connections = Connections(most_of(settings.http_connections, open_files()))
+        metrics.collect(connections)
+        self._server = server_of(watched, connections, tls.context() if tls else None)
 
     def _front_of(self, settings: Settings, desk: Desk) -> Front:
         parts = self._parts

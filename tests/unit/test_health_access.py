@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
 import threading
 from collections.abc import Iterator
+from contextlib import ExitStack
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
@@ -13,7 +15,7 @@ import pytest
 from certificates import Authority
 
 from adapters import tls
-from adapters.health import start_health
+from adapters.health import MOST_CONNECTIONS, start_health
 from adapters.keys_file import keys_path, write_keys
 from adapters.tls import tls_of
 from core.access import KeyRing, issued
@@ -39,6 +41,18 @@ def authority(tmp_path: Path) -> Authority:
 def test_loopback_without_keys_is_open(tmp_path: Path) -> None:
     for url in running(Settings(home=str(tmp_path))):
         assert httpx.get(f"{url}/metrics").text == "up 1\n"
+
+
+def test_silent_callers_keep_nobody_from_the_health_page(tmp_path: Path) -> None:
+    for url in running(Settings(home=str(tmp_path))):
+        address = ("127.0.0.1", int(url.rpartition(":")[2]))
+        with ExitStack() as stack:
+            silent = [
+                stack.enter_context(socket.create_connection(address, timeout=30))
+                for _ in range(MOST_CONNECTIONS + 1)
+            ]
+            assert httpx.get(f"{url}/healthz").json() == {"ready": True}
+            assert silent[0].recv(1) == b""
 
 
 def test_elsewhere_metrics_want_a_key_with_the_scope(tmp_path: Path) -> None:

@@ -5,68 +5,20 @@ from __future__ import annotations
 import contextlib
 import json
 import socket
-import threading
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
 
 import pytest
-from uvicorn.config import Config
+from http_server_factory import Hasty, answer, serving
 
 from core.settings import Settings
 from local.child import free_ports
-from serving.http_protocol import MAX_HEAD_BYTES, BoundedProtocol
-from serving.http_server import bound_socket, server_of
-
-
-async def application(scope: Any, receive: Any, send: Any) -> None:
-    """Says who it is, and the first part of what it was sent."""
-    part = (await receive())["body"]
-    await send({"type": "http.response.start", "status": 200, "headers": []})
-    await send({"type": "http.response.body", "body": b"here " + part[:10]})
-
-
-class Hasty(BoundedProtocol):
-    """Waits for no head."""
-
-    head_within_s = 0.05
-
-
-@contextmanager
-def serving(settings: Settings, protocol: type[BoundedProtocol] = BoundedProtocol) -> Iterator[int]:
-    """A server on a free port of this process."""
-    server = server_of(application)
-    config: Config = server.config
-    config.http = protocol
-    thread = threading.Thread(target=server.run, args=([bound_socket(settings)],))
-    thread.start()
-    deadline = time.monotonic() + 30
-    while not server.started:
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
-    yield settings.http_port
-    server.should_exit = True
-    thread.join(timeout=30)
-    assert not thread.is_alive()
+from serving.http_protocol import MAX_HEAD_BYTES
 
 
 @pytest.fixture(scope="module")
 def port() -> Iterator[int]:
     with serving(Settings(http_port=free_ports(1)[0])) as port:
         yield port
-
-
-def answer(port: int, data: bytes) -> bytes:
-    """What comes back until the server closes the connection."""
-    with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
-        with contextlib.suppress(OSError):  # it was refused while it was still being sent
-            connection.sendall(data)
-        parts = []
-        with contextlib.suppress(ConnectionResetError):
-            while part := connection.recv(65_536):
-                parts.append(part)
-    return b"".join(parts)
 
 
 def test_a_head_within_the_bound_is_taken(port: int) -> None:
