@@ -34,7 +34,7 @@ Reply = TypeVar("Reply")
 NOT_NOW = frozenset({409, 429, 502, 503, 504})
 AGAIN = NOT_NOW - {504}
 """Worth trying again. A deadline that was missed is not: the time that was left is over."""
-_BASE_S, _LONGEST_S = 0.1, 10.0
+_BASE_S = 0.1
 
 
 @dataclass(frozen=True)
@@ -59,11 +59,40 @@ class Attempt:
     content: bytes = b""
     retry_after: str = ""
     error: Exception | None = None
+    host: str = ""
 
     @property
     def is_worth_another(self) -> bool:
         """Whether the same call may do better after a while."""
         return self.error is not None or self.status in AGAIN
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How often a call is sent again, and until how long after it began."""
+
+    retries: int
+    wait_s: float
+
+    def pause_s(self, attempt: Attempt, retry: int, passed_s: float, chance: float) -> float | None:
+        """Seconds before the call is sent again; None when it is not.
+
+        Args:
+            attempt: the newest.
+            retry: 0 before the first repetition.
+            passed_s: since the call began.
+            chance: from 0 to 1, so that callers who failed together do not return together.
+
+        >>> plan = Plan(retries=2, wait_s=10.0)
+        >>> plan.pause_s(Attempt(503, retry_after="2"), retry=0, passed_s=0.0, chance=0.5)
+        2.05
+        >>> plan.pause_s(Attempt(429, retry_after="2"), retry=1, passed_s=9.0, chance=0.5)
+        >>> plan.pause_s(Attempt(400), retry=0, passed_s=0.0, chance=0.5)
+        """
+        if retry >= self.retries or not attempt.is_worth_another:
+            return None
+        found = _seconds(attempt.retry_after) + _BASE_S * 2.0**retry * chance
+        return found if passed_s + found <= self.wait_s else None
 
 
 def recommend(question: RecommendQuestion) -> Call[ListReply]:
@@ -135,30 +164,16 @@ def read(call: Call[Reply], attempt: Attempt) -> Reply:
     shoploop.errors.Refused: 404 None: no answer has this id
     """
     if attempt.error is not None:
-        raise Unreachable(str(attempt.error) or type(attempt.error).__name__) from attempt.error
+        said = str(attempt.error) or type(attempt.error).__name__
+        raise Unreachable(f"{attempt.host}{call.path}: {said}") from attempt.error
     if attempt.status >= 300:
         raise _error(attempt)
     try:
         return msgspec.json.decode(attempt.content, type=call.reply)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise Unreachable(f"{call.path} was not answered by shoploop: {error}") from error
-
-
-def pause_s(attempt: Attempt, retry: int, chance: float) -> float | None:
-    """Seconds before the call is sent again; None when that would be too long to wait.
-
-    Args:
-        attempt: the one that failed.
-        retry: 0 before the first repetition.
-        chance: from 0 to 1, so that callers who failed together do not return together.
-
-    >>> pause_s(Attempt(503, retry_after="2"), retry=0, chance=0.5)
-    2.05
-    >>> pause_s(Attempt(429, retry_after="60"), retry=0, chance=0.5)
-    """
-    jitter_s = _BASE_S * 2.0**retry * chance
-    found = _seconds(attempt.retry_after) + jitter_s
-    return found if found <= _LONGEST_S else None
+        raise Unreachable(
+            f"{attempt.host}{call.path} was not answered by shoploop: {error}"
+        ) from error
 
 
 def _post(path: str, value: Any, reply: type[Reply]) -> Call[Reply]:

@@ -1,6 +1,7 @@
 """Sends the calls of `shoploop/calls.py` over HTTP, and again where that may help.
 
-Both clients keep connections open; use them as context managers, or `close` them.
+Both clients keep up to 100 connections open; use them as context managers, or `close` them, and
+make one for a process, not one for a request.
 """
 
 from __future__ import annotations
@@ -12,7 +13,10 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Self, TypeVar
 
-import httpx
+try:
+    import httpx
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError("the client needs httpx: install `shoploop[client]`") from error
 
 from schemas.events import ShopEvent
 from schemas.http import (
@@ -32,9 +36,11 @@ from schemas.http import (
     TextReply,
 )
 from shoploop import calls
-from shoploop.calls import Attempt, Call
+from shoploop.calls import Attempt, Call, Plan
 
-TIMEOUT_S, RETRIES = 5.0, 2
+TIMEOUT_S, RETRIES, WAIT_S = 5.0, 2, 10.0
+_LIMITS = httpx.Limits(max_connections=100, max_keepalive_connections=100, keepalive_expiry=20.0)
+"""An idle connection is let go before serving, which waits 30 s, closes it."""
 _T = TypeVar("_T")
 _E = type[BaseException] | None
 
@@ -51,7 +57,13 @@ class Client:
         key: an API key or a token, where one is needed.
         timeout_s: of connecting, of sending and of waiting for an answer, each time it is tried.
         retries: how often a call is sent again when the network fails or the server says later.
-        transport: another way to send, for tests.
+        wait_s: a call is not sent again when more than this would have passed since it began. A
+            page that can wait for .3 s wants `timeout_s=0.3, wait_s=0.3`.
+        transport: another way to send: for tests, or with a CA of your own
+            (`httpx.HTTPTransport(verify=context)`).
+
+    Raises:
+        ValueError: `url` has no scheme or no host.
     """
 
     def __init__(
@@ -61,11 +73,16 @@ class Client:
         key: str | None = None,
         timeout_s: float = TIMEOUT_S,
         retries: int = RETRIES,
+        wait_s: float = WAIT_S,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
-        self._retries = retries
+        self._plan = Plan(retries, wait_s)
         self._http = httpx.Client(
-            base_url=url, headers=_headers(key), timeout=timeout_s, transport=transport
+            base_url=_base(url),
+            headers=_headers(key),
+            timeout=timeout_s,
+            limits=_LIMITS,
+            transport=transport,
         )
 
     def recommend(self, question: RecommendQuestion) -> ListReply:
@@ -123,13 +140,15 @@ class Client:
         self.close()
 
     def _do(self, call: Call[_T]) -> _T:
-        for retry in range(self._retries):
+        begun, retry = time.monotonic(), 0
+        while True:
             attempt = self._send(call)
-            pause_s = calls.pause_s(attempt, retry, random.random())
-            if not attempt.is_worth_another or pause_s is None:
+            passed_s = time.monotonic() - begun
+            pause_s = self._plan.pause_s(attempt, retry, passed_s, random.random())
+            if pause_s is None:
                 return calls.read(call, attempt)
             time.sleep(pause_s)
-        return calls.read(call, self._send(call))
+            retry += 1
 
     def _send(self, call: Call[_T]) -> Attempt:
         try:
@@ -137,7 +156,7 @@ class Client:
                 call.method, call.path, content=call.body, headers=dict(call.headers)
             )
         except httpx.RequestError as error:
-            return Attempt(error=error)
+            return _failed(error)
         return _attempt(response)
 
 
@@ -151,11 +170,16 @@ class AsyncClient:
         key: str | None = None,
         timeout_s: float = TIMEOUT_S,
         retries: int = RETRIES,
+        wait_s: float = WAIT_S,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        self._retries = retries
+        self._plan = Plan(retries, wait_s)
         self._http = httpx.AsyncClient(
-            base_url=url, headers=_headers(key), timeout=timeout_s, transport=transport
+            base_url=_base(url),
+            headers=_headers(key),
+            timeout=timeout_s,
+            limits=_LIMITS,
+            transport=transport,
         )
 
     async def recommend(self, question: RecommendQuestion) -> ListReply:
@@ -217,13 +241,15 @@ class AsyncClient:
         await self.close()
 
     async def _do(self, call: Call[_T]) -> _T:
-        for retry in range(self._retries):
+        begun, retry = time.monotonic(), 0
+        while True:
             attempt = await self._send(call)
-            pause_s = calls.pause_s(attempt, retry, random.random())
-            if not attempt.is_worth_another or pause_s is None:
+            passed_s = time.monotonic() - begun
+            pause_s = self._plan.pause_s(attempt, retry, passed_s, random.random())
+            if pause_s is None:
                 return calls.read(call, attempt)
             await asyncio.sleep(pause_s)
-        return calls.read(call, await self._send(call))
+            retry += 1
 
     async def _send(self, call: Call[_T]) -> Attempt:
         try:
@@ -231,8 +257,19 @@ class AsyncClient:
                 call.method, call.path, content=call.body, headers=dict(call.headers)
             )
         except httpx.RequestError as error:
-            return Attempt(error=error)
+            return _failed(error)
         return _attempt(response)
+
+
+def _base(url: str) -> str:
+    try:
+        parsed = httpx.URL(url)
+        is_whole = parsed.scheme in ("http", "https") and bool(parsed.host)
+    except httpx.InvalidURL:
+        is_whole = False
+    if not is_whole:
+        raise ValueError(f"{url!r} is no address of serving: say http://HOST:PORT")
+    return url
 
 
 def _headers(key: str | None) -> dict[str, str]:
@@ -240,4 +277,13 @@ def _headers(key: str | None) -> dict[str, str]:
 
 
 def _attempt(response: httpx.Response) -> Attempt:
-    return Attempt(response.status_code, response.content, response.headers.get("retry-after", ""))
+    return Attempt(
+        response.status_code,
+        response.content,
+        response.headers.get("retry-after", ""),
+        host=response.url.netloc.decode("ascii"),
+    )
+
+
+def _failed(error: httpx.RequestError) -> Attempt:
+    return Attempt(error=error, host=error.request.url.netloc.decode("ascii"))

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import Callable
+from pathlib import Path
+from typing import get_args
 
 import httpx
 import pytest
 
-from schemas.events import Searched
+import schemas
+import shoploop
 from schemas.http_routes import BY_NAME
 from shoploop import (
     AsyncClient,
@@ -19,11 +23,13 @@ from shoploop import (
     Feedback,
     RecommendQuestion,
     Refused,
+    Searched,
     SearchQuestion,
+    ShopEvent,
     SimilarQuestion,
     Unreachable,
 )
-from shoploop.calls import Attempt, pause_s
+from shoploop.calls import Attempt, Plan
 
 HEAD = {
     "request_id": "r",
@@ -95,6 +101,7 @@ CALLS: dict[str, Callable[[Client], object]] = {
     "feedback": lambda c: c.feedback(Feedback(prediction_id="p", verdict=1.0, visitor_id="v")),
     "explain": lambda c: c.explain("p-1"),
 }
+PLAN = Plan(retries=9, wait_s=10.0)
 MACHINES = {"healthz", "metrics", "openapi"}
 
 
@@ -170,7 +177,7 @@ def test_busy_says_when_to_come_back_and_long_waits_are_the_callers() -> None:
 
 def test_retries_end() -> None:
     server = Server(*[httpx.ConnectError("refused")] * 5)
-    with client(server) as made, pytest.raises(Unreachable, match="refused"):
+    with client(server) as made, pytest.raises(Unreachable, match="shop/v1/explain/p-1: refused"):
         made.explain("p-1")
     assert len(server.seen) == 3
 
@@ -191,10 +198,85 @@ def test_what_something_between_has_spoilt_is_unreachable_too() -> None:
     with Client("http://shop", transport=transport, retries=0) as shop, pytest.raises(Unreachable):
         shop.explain("p-1")
     # A digit, but no number.
-    assert pause_s(Attempt(503, retry_after="²"), retry=0, chance=0.0) == 0.0
+    assert PLAN.pause_s(Attempt(503, retry_after="²"), 0, 0.0, 0.0) == 0.0
 
 
-def test_pauses_grow_and_differ() -> None:
-    assert pause_s(Attempt(503), 0, 1.0) == 0.1
-    assert pause_s(Attempt(503), 3, 0.5) == 0.4
-    assert pause_s(Attempt(503, retry_after="Fri, 01 Jan"), 0, 0.0) == 0.0
+def test_pauses_grow_and_differ_and_end() -> None:
+    assert PLAN.pause_s(Attempt(503), 0, 0.0, 1.0) == 0.1
+    assert PLAN.pause_s(Attempt(503), 3, 0.0, 0.5) == 0.4
+    assert PLAN.pause_s(Attempt(503, retry_after="Fri, 01 Jan"), 0, 0.0, 0.0) == 0.0
+    assert PLAN.pause_s(Attempt(503, retry_after="3"), 0, 8.0, 0.0) is None
+
+
+def test_an_address_without_a_scheme_is_refused_where_it_is_given() -> None:
+    for url in ("localhost:18080", "", "http://", "ftp://shop", "http://[::1"):
+        with pytest.raises(ValueError, match="no address of serving"):
+            Client(url)
+        with pytest.raises(ValueError, match="no address of serving"):
+            AsyncClient(url)
+
+
+def test_type_checkers_read_the_types() -> None:
+    for package in (shoploop, schemas):
+        assert (Path(str(package.__file__)).parent / "py.typed").exists()
+    kinds = {each.__name__ for each in get_args(ShopEvent)}
+    assert kinds <= set(shoploop.__all__)
+
+
+class Dying:
+    """Breaks off in the middle of its first answers, as a process does that is killed."""
+
+    def __init__(self, breaks: int) -> None:
+        self.breaks = breaks
+        body = json.dumps(REPLIES["recommend"]).encode()
+        self._whole = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
+
+    async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        (length,) = re.findall(rb"content-length: (\d+)", head.lower())
+        await reader.readexactly(int(length))
+        self.breaks -= 1
+        writer.write(self._whole[:-20] if self.breaks >= 0 else self._whole)
+        writer.close()
+
+
+def test_an_answer_that_breaks_off_is_asked_for_again() -> None:
+    async def ask() -> list[str]:
+        dying = Dying(breaks=2)
+        async with await asyncio.start_server(dying.answer, "127.0.0.1", 0) as server:
+            url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+            question = RecommendQuestion(visitor_id="v")
+            async with AsyncClient(url) as made:
+                first = await made.recommend(question)
+            dying.breaks = 2
+            with Client(url) as blocking:
+                second = await asyncio.to_thread(blocking.recommend, question)
+            return [first.prediction_id, second.prediction_id]
+
+    assert asyncio.run(ask()) == ["p", "p"]
+
+
+def test_a_cancelled_call_gives_its_connection_back() -> None:
+    async def ask() -> str:
+        transport = httpx.AsyncHTTPTransport(limits=httpx.Limits(max_connections=1))
+        held = asyncio.Event()
+
+        async def hold(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            if held.is_set():
+                await Dying(breaks=0).answer(reader, writer)
+            else:
+                held.set()
+                await reader.read()
+                writer.close()
+
+        async with await asyncio.start_server(hold, "127.0.0.1", 0) as server:
+            url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+            async with AsyncClient(url, transport=transport, timeout_s=60) as made:
+                call = asyncio.create_task(made.recommend(RecommendQuestion(visitor_id="v")))
+                await held.wait()
+                call.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await call
+                return (await made.recommend(RecommendQuestion(visitor_id="v"))).prediction_id
+
+    assert asyncio.run(ask()) == "p"
