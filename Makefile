@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 UV_VERSION := 0.13.9
+# Compiled modules are kept even where the caller forbids it: each process would compile thousands.
+export PYTHONDONTWRITEBYTECODE :=
 ROOMS := schemas core adapters streams trainer serving local console bench shoploop
 
 .PHONY: setup demo test check bench lock schemas clean

@@ -10,8 +10,8 @@ import math
 from typing import Any
 
 import msgspec
-from river.drift import ADWIN
 
+from core.adwin import ADWIN
 from core.cusum import BernoulliChart, bernoulli_chart
 from core.drift_types import Observed, Standing, standing_since
 from core.intervals import wilson
