@@ -249,8 +249,13 @@ class FeedbackTaken(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Health(msgspec.Struct, frozen=True, kw_only=True):
-    """Whether the process answers, by which version, and the newest event time it has seen."""
+    """Whether the process answers, by which version, and the newest event time it has seen.
+
+    `degraded` names what its disk refuses: `spool` (each answer waits for the broker), `state` (it
+    is not kept for the next start), `repeats` (calls made again elsewhere are not known).
+    """
 
     ready: bool
     model_version: str | None
     seen_ms: int
+    degraded: list[str] = []

@@ -26,11 +26,12 @@ from core.visitor_history import VisitorHistory
 from schemas.events import EventWatermark
 from schemas.watermarks import Watermark
 from serving.gram_kept import GramHead, GramKept
+from serving.memory_rows import MemoryRows, Row, Rows
 from serving.merge import Mark
 from serving.outdated import Outdated
 from serving.parts_kept import PartsKept
 from serving.remembering import RememberingState
-from serving.state_store import Row, StateStore, StoreShelf
+from serving.state_store import StoreShelf
 
 FORMAT = 3
 EVERY_S = 60.0
@@ -87,7 +88,7 @@ class Checkpoints:
 
     def __init__(
         self,
-        store: StateStore,
+        store: Rows,
         settings: Settings,
         every_s: float = EVERY_S,
         max_cooccurrence_items: int = 8192,
@@ -125,6 +126,16 @@ class Checkpoints:
     def path(self) -> Path:
         """The folder of the store."""
         return self._store.path
+
+    @property
+    def free_bytes(self) -> float:
+        """What the store has room for."""
+        return self._store.free_bytes
+
+    @property
+    def is_on_disk(self) -> bool:
+        """Whether the next start finds it."""
+        return not isinstance(self._store, MemoryRows)
 
     @property
     def under_way(self) -> bool:

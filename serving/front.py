@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from threading import Event
 from typing import Protocol
@@ -57,6 +57,7 @@ class Front:
     access: Access
     explainer: Explainer
     repeats: SharedRepeats = field(default_factory=SharedRepeats)
+    missing: Callable[[], Sequence[str]] = tuple
     leaving: Event = field(default_factory=Event)
 
     @property

@@ -11,7 +11,7 @@ import numpy as np
 
 from core.array_packing import pack, unpack
 from core.cooccurrence import Cooccurrence
-from serving.state_store import StateStore
+from serving.memory_rows import Rows
 
 _GRAM = b"gram/"
 
@@ -29,7 +29,7 @@ class GramHead(msgspec.Struct, frozen=True, kw_only=True):
 class GramKept:
     """The rows of one store."""
 
-    def __init__(self, store: StateStore, block: Cooccurrence) -> None:
+    def __init__(self, store: Rows, block: Cooccurrence) -> None:
         self._store = store
         self._block = block
         self._copies = np.zeros(block.max_items, np.uint8)

@@ -1,9 +1,9 @@
 """Answers on their way to `predictions`, safe on this machine's disk from before the reply.
 
-`put` appends to a spool and returns; one thread sends what the spool holds, in order, in Kafka
-transactions. How far it is travels in the same transaction, as an offset of a consumer group of the
-spool's own: so after a kill the broker itself says what it has, and the rest is sent, once. It
-knows no request and no answer.
+`put` appends to a spool and returns, or waits for the broker while the disk refuses; one thread
+sends what the spool holds, in order, in Kafka transactions. How far it is travels in the same
+transaction, as an offset of a consumer group of the spool's own: so after a kill the broker itself
+says what it has, and the rest is sent, once. It knows no request and no answer.
 """
 
 from __future__ import annotations
@@ -25,13 +25,16 @@ from core.rate_limit import Limit, take
 from core.settings import Settings
 from schemas import topics
 from schemas.errors import Unavailable
+from serving.direct import Direct
 from serving.outbox import Outgoing
-from serving.spool import Spool, Taken, Waiting
+from serving.spool import DiskRefuses, Spool, Taken, Waiting
 from serving.transactions import PAUSE_S, STEP_S, Fenced, Transactions
 
 PACE = Limit(20.0, 20)
 """Transactions a second, and at once after a quiet time: each costs the broker some 4 ms of CPU."""
 LOOK_S = 0.5
+OPENED_EVERY_S = 5.0
+"""A spool that the disk refuses is tried again so often."""
 DRAINED_WITHIN_S = 8.0
 
 log = logging.getLogger(__name__)
@@ -54,17 +57,15 @@ class Ledger:
 
     Raises:
         BadSettings: another process of this name runs here.
-        Unavailable: the disk refuses.
     """
 
     def __init__(self, settings: Settings, process: str) -> None:
         self._settings = settings
-        self._spool = Spool(
-            spool_folder(settings, process),
-            settings.spool_mb * 2**20,
-            fsync=settings.spool_fsync,
-        )
-        self._group = group_name(settings, f"serving.spool.{self._spool.name}")
+        self._folder = spool_folder(settings, process)
+        self._refused = False
+        self._opened_s = 0.0
+        self._spool = self._opened()
+        self._direct = Direct()
         self._mark = topic_name(settings, topics.PREDICTIONS)
         transactional_id = group_name(settings, f"serving.{process}")
         self._transactions = Transactions(settings, transactional_id, self._over)
@@ -77,25 +78,43 @@ class Ledger:
     @property
     def waiting(self) -> Waiting:
         """What Kafka does not have yet."""
-        return self._spool.waiting
+        return self._spool.waiting if self._spool is not None else Waiting(0, 0, 0)
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether the disk takes nothing now, so that answers wait for the broker."""
+        return self._refused
 
     def age_s(self) -> float:
         """Seconds since the oldest of these was put, 0 when there is none."""
-        oldest_ms = self._spool.waiting.oldest_ms
+        oldest_ms = self.waiting.oldest_ms
         return max(wall_ms() - oldest_ms, 0) / 1e3 if oldest_ms else 0.0
 
     def put(self, records: Sequence[Outgoing]) -> None:
         """Returns once the records are safe from a kill of this process; by any thread.
 
         Raises:
-            Unavailable: the spool or the disk is full.
+            Unavailable: the spool is full, or neither the disk nor the broker takes them.
         """
+        if not self._spooled(records):
+            self._direct.put(records, self._wake.set)
+
+    def _spooled(self, records: Sequence[Outgoing]) -> bool:
+        spool = self._spool
+        if spool is None:
+            return False
         packed = [
             _pack((each.topic, each.key, each.value, list(each.headers), each.partition))
             for each in records
         ]
-        self._spool.append(packed, wall_ms())
+        try:
+            spool.append(packed, wall_ms())
+        except DiskRefuses as error:
+            self._say(error)
+            return False
+        self._say(None)
         self._wake.set()
+        return True
 
     def run(self) -> None:
         """Sends until `finish`, then what is left, for a while; to be run by one thread.
@@ -114,7 +133,7 @@ class Ledger:
             log.warning("Kafka has not taken all: %s", error)
         finally:
             self._transactions.close()
-        left = self._spool.waiting
+        left = self.waiting
         if left.records:
             log.warning("%d records stay in the spool for the next start", left.records)
 
@@ -126,7 +145,8 @@ class Ledger:
 
     def close(self) -> None:
         """Lets go of the spool; after `run` has ended."""
-        self._spool.close()
+        if self._spool is not None:
+            self._spool.close()
 
     def _over(self) -> bool:
         return time.monotonic() > self._until_s
@@ -134,7 +154,7 @@ class Ledger:
     def _goes_on(self) -> bool:
         """Waits for records, and for more of them when transactions are many; False at the end."""
         if self._closing.is_set():
-            return self._spool.waiting.records > 0 and not self._over()
+            return self.waiting.records > 0 and not self._over()
         if self._wake.wait(LOOK_S):
             self._full_at_s, taken = take(self._full_at_s, PACE, time.monotonic())
             if not taken.granted:
@@ -144,27 +164,72 @@ class Ledger:
 
     def _send_all(self) -> None:
         self._wake.clear()
-        while (taken := self._spool.take()) is not None:
+        self._send_direct()
+        self._reopen_spool()
+        while self._spool is not None and (taken := self._spool.take()) is not None:
             try:
-                self._send(taken)
+                self._send(self._spool, taken)
             except Fenced as error:
                 self._transactions.reopen(error)
                 self._recall()
             if self._over():
                 return
+            self._send_direct()
 
-    def _send(self, taken: Taken) -> None:
+    def _send_direct(self) -> None:
+        """Sends what waits for the broker; whether it has it is not asked after a fence."""
+        records, is_sent = self._direct.take(), False
+        try:
+            if records:
+                self._transactions.send(records, ())
+            is_sent = True
+        except Fenced as error:
+            self._direct.said(is_sent=False)
+            self._transactions.reopen(error)
+            self._recall()
+        finally:
+            self._direct.said(is_sent=is_sent)
+
+    def _opened(self) -> Spool | None:
+        """The spool; None while the disk refuses it."""
+        self._opened_s = time.monotonic()
+        settings = self._settings
+        try:
+            return Spool(self._folder, settings.spool_mb * 2**20, fsync=settings.spool_fsync)
+        except DiskRefuses as error:
+            self._say(error)
+            return None
+
+    def _reopen_spool(self) -> None:
+        if self._spool is None and time.monotonic() - self._opened_s > OPENED_EVERY_S:
+            self._spool = self._opened()
+            if self._spool is not None:
+                self._say(None)
+                self._recall()
+
+    def _say(self, error: DiskRefuses | None) -> None:
+        """Logs when the disk begins to refuse, and when it takes records again."""
+        if error is not None and not self._refused:
+            log.error("answers wait for Kafka, each one, until the disk takes them: %s", error)
+        elif error is None and self._refused:
+            log.warning("the disk takes answers again")
+        self._refused = error is not None
+
+    def _send(self, spool: Spool, taken: Taken) -> None:
         records = []
         for payload in taken.payloads:
             topic, key, value, headers, partition = _unpack(payload)
             records.append(Outgoing(topic, key, value, headers, partition))
         far = [TopicPartition(self._mark, 0, taken.end)]
         self._transactions.send(records, far, self._metadata)
-        self._spool.done(taken)
+        spool.done(taken)
 
     def _recall(self) -> None:
         """Asks the broker how far it is: a kill may have come between its commit and our note."""
-        client = consumer(self._settings, self._group)
+        if self._spool is None:
+            return
+        group = group_name(self._settings, f"serving.spool.{self._spool.name}")
+        client = consumer(self._settings, group)
         try:
             far = self._far(client)
             self._metadata = client.consumer_group_metadata()
@@ -184,7 +249,7 @@ class Ledger:
                 return int(far.offset)
             except KafkaException as error:
                 if self._over():
-                    raise Unavailable(f"offsets of {self._group}: {error}") from error
+                    raise Unavailable(f"offsets of the spool: {error}") from error
                 raise_if_lasting(error.args[0])
                 log.info("Kafka is slow: %s", error.args[0].str())
                 time.sleep(PAUSE_S)

@@ -11,7 +11,7 @@ import numpy as np
 from core.array_packing import pack, unpack
 from core.shop_state import ShopState
 from core.state_parts import parts_of
-from serving.state_store import Row, StateStore
+from serving.memory_rows import Row, Rows
 
 _PART = b"part/"
 _NESTED = ("catalogue", "relations", "buckets")
@@ -25,7 +25,7 @@ Parts = dict[str, Any]
 class PartsKept:
     """The rows of one store."""
 
-    def __init__(self, store: StateStore) -> None:
+    def __init__(self, store: Rows) -> None:
         self._store = store
         self._taken: Parts = {}
         self._digests: dict[str, bytes] = {}

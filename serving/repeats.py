@@ -62,6 +62,11 @@ class SharedRepeats(Collector):
         self._left: list[Work] = []
         self._away_until_s = 0.0
 
+    @property
+    def is_away(self) -> bool:
+        """Whether the file could not be used lately."""
+        return self._away_until_s > 0.0
+
     async def begin(self, place: str, body: bytes) -> Response | None:
         """The answer of before, or None when this call is the first and is to be answered.
 

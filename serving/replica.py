@@ -24,6 +24,7 @@ from serving.http_server import bound_socket, server_of
 from serving.intake import EventIntake
 from serving.ledger import Ledger
 from serving.metrics import Metrics
+from serving.missing import Missing
 from serving.parts import Parts
 from serving.repeats import SharedRepeats
 from serving.requests import RequestLoop
@@ -62,6 +63,14 @@ class Replica:
         self._words = Words(settings, parts.process, parts.announce, metrics, desk, rules)
         self._repeats = SharedRepeats(Answered(home_of(settings) / "serving" / "repeats"))
         metrics.collect(self._repeats)
+        self._missing = Missing(
+            {
+                "spool": lambda: self._ledger.is_refused,
+                "state": lambda: not live.is_on_disk,
+                "repeats": lambda: self._repeats.is_away,
+            }
+        )
+        metrics.collect(self._missing)
         self._front = self._front_of(settings, desk)
         tls = self._access.tls
         watched = Watched(app(self._front), metrics, parts.traces)
@@ -79,7 +88,15 @@ class Replica:
             **self._words.batchers,
         }
         return Front(
-            desk, parts.live, asks, intake, parts.metrics, self._access, explainer, self._repeats
+            desk,
+            parts.live,
+            asks,
+            intake,
+            parts.metrics,
+            self._access,
+            explainer,
+            self._repeats,
+            lambda: self._missing.names,
         )
 
     def start(self) -> None:

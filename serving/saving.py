@@ -1,7 +1,6 @@
 """When the live state is put on disk: in short steps between polls, and whole at the end."""
 
 import logging
-import shutil
 import threading
 import time
 from collections.abc import Callable
@@ -70,7 +69,7 @@ class Saving:
                 self._checkpoints.spill()
 
     def _begin(self, state: ShopState) -> None:
-        if shutil.disk_usage(self._checkpoints.path).free < LEAST_FREE_BYTES:
+        if self._checkpoints.free_bytes < LEAST_FREE_BYTES:
             # One that is cut off by a full disk ends the process; without one it goes on answering.
             log.error("no checkpoint: the disk of %s is full", self._checkpoints.path)
             self._saved_s = time.monotonic()

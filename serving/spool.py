@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -21,6 +22,10 @@ from serving.spool_files import DoneNote, Segment, begun, found, held, name_of
 
 SEGMENT_BYTES = 16 * 2**20
 READ_BYTES = 4 * 2**20
+
+
+class DiskRefuses(Unavailable):
+    """The disk is full, or cannot be written."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +63,7 @@ class Spool:
 
     Raises:
         BadSettings: another process uses the folder.
-        Unavailable: the disk refuses.
+        DiskRefuses: the folder cannot be used.
     """
 
     def __init__(
@@ -74,15 +79,19 @@ class Spool:
         self._fsync = fsync
         self._segment_bytes = segment_bytes
         self._lock = threading.Lock()
-        try:
-            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._held = held(folder)
-            self.name = name_of(folder)
-            self._note = DoneNote(folder)
-            self._segments = found(folder)
-            self._file = os.open(self._segments[-1].path, os.O_WRONLY | os.O_APPEND)
-        except OSError as error:
-            raise Unavailable(f"spool {folder}: {error}") from error
+        with ExitStack() as undone:
+            try:
+                folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+                self._held = held(folder)
+                undone.callback(os.close, self._held)  # else the next attempt finds it in use
+                self.name = name_of(folder)
+                self._note = DoneNote(folder)
+                undone.callback(self._note.close)
+                self._segments = found(folder)
+                self._file = os.open(self._segments[-1].path, os.O_WRONLY | os.O_APPEND)
+            except OSError as error:
+                raise DiskRefuses(f"spool {folder}: {error}") from error
+            undone.pop_all()
         self._done = self._segments[0].first
         self._place = 0  # bytes of the first segment that are done
         self._waiting_bytes = sum(each.size_bytes for each in self._segments)
@@ -105,7 +114,8 @@ class Spool:
         """Puts the payloads at the end, all or none; they are safe from a kill when it returns.
 
         Raises:
-            Unavailable: the spool is full, the disk is, or a payload is above the bound.
+            Unavailable: the spool is full, or a payload is above the bound.
+            DiskRefuses: the disk is full.
         """
         if any(len(payload) > MAX_SENT_BYTES for payload in payloads):
             raise Unavailable(f"a record is above {MAX_SENT_BYTES} bytes")
@@ -116,7 +126,7 @@ class Spool:
             try:
                 self._write(data)
             except OSError as error:
-                raise Unavailable(f"the spool cannot be written: {error}") from error
+                raise DiskRefuses(f"the spool cannot be written: {error}") from error
             if self.end == self._done:
                 self._oldest_ms = at_ms
             self._segments[-1].count += len(payloads)
@@ -157,7 +167,8 @@ class Spool:
             self._waiting_bytes -= taken.size_bytes
             self._oldest_ms = taken.newest_ms
             self._drop_finished()
-        self._note.write(self._done)
+        with suppress(OSError):  # the broker knows it, too
+            self._note.write(self._done)
 
     def skip_to(self, number: int) -> None:
         """All below this number is done. A number not given out yet will be the next one."""
@@ -203,6 +214,7 @@ class Spool:
         """Deletes segments that are done with; the newest stays: its name says the next number."""
         while len(self._segments) > 1 and self._place >= self._segments[0].size_bytes:
             gone: Segment = self._segments.pop(0)
-            gone.path.unlink(missing_ok=True)
+            with suppress(OSError):  # then the next start finds it, and skips it
+                gone.path.unlink(missing_ok=True)
             self._place = 0
             self._done = self._segments[0].first

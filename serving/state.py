@@ -108,6 +108,11 @@ class Live:
         """How many shoppers need no reading from disk."""
         return self._checkpoints.held_shoppers
 
+    @property
+    def is_on_disk(self) -> bool:
+        """Whether the next start finds the state on this machine."""
+        return self._checkpoints.is_on_disk
+
     def restore(self) -> None:
         """Begins where the checkpoint stands, else with what Kafka has deleted, from ClickHouse."""
         reach = Reach(self._settings)

@@ -12,11 +12,13 @@ from typing import Any
 from rocksdict import BlockBasedOptions, Cache, DBCompressionType, Options, Rdict, WriteBatch
 
 from schemas.errors import Unavailable
+from serving.memory_rows import MemoryRows, Row, Rows
 
-Row = tuple[bytes, bytes | None]
 _WRITE_BUFFER_BYTES = 8_000_000
 _CACHE_BYTES = 16_000_000
 _BLOCK_BYTES = 16_384
+_HELD = ("temporarily unavailable", "lock hold by")
+"""How RocksDB says that another process uses the folder."""
 PRIVATE = 0o700
 """Who reads the folder reads what shoppers did."""
 
@@ -41,6 +43,11 @@ class StateStore:
             self._db = self._opened()
         except OSError as error:
             raise Unavailable(f"the state at {path}: {error}") from error
+
+    @property
+    def free_bytes(self) -> float:
+        """What its disk has left."""
+        return shutil.disk_usage(self.path).free
 
     def get(self, key: bytes) -> bytes | None:
         """What a row holds.
@@ -102,27 +109,31 @@ class StateStore:
         return Rdict(str(self.path), _options())
 
 
-def state_of(home: Path, process: str) -> StateStore:
-    """The store of a process under home; the file that earlier releases kept instead is removed.
+def state_of(home: Path, process: str) -> Rows:
+    """The store of a process under home, in memory where the disk refuses.
 
-    Nobody reads that any more, nor takes out of it who wants to be forgotten.
+    The file that earlier releases kept instead is removed: nobody reads that any more, nor takes
+    out of it who wants to be forgotten.
 
     Raises:
-        Unavailable: as StateStore does.
+        Unavailable: another process holds the folder.
     """
     folder = home / "serving" / process
     former = folder.with_name(f"{process}.snapshot")
     try:
         former.unlink(missing_ok=True)
-    except OSError as error:
-        raise Unavailable(f"the former state at {former}: {error}") from error
-    return StateStore(folder / "state")
+        return StateStore(folder / "state")
+    except (Unavailable, OSError) as error:
+        if any(text in str(error) for text in _HELD):
+            raise
+        log.error("the state is kept in memory alone until the next start: %s", error)
+        return MemoryRows(folder / "state")
 
 
 class StoreShelf:
     """The rows under one head, by name."""
 
-    def __init__(self, store: StateStore, head: bytes) -> None:
+    def __init__(self, store: Rows, head: bytes) -> None:
         self._store = store
         self.head = head
 

@@ -62,6 +62,7 @@ class _Looks:
             ready=front.ready,
             model_version=champion.version if champion is not None else None,
             seen_ms=front.live.state.seen_ms,
+            degraded=list(front.missing()),
         )
         return json_response(200 if front.ready else 503, health)
 

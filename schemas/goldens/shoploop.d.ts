@@ -270,11 +270,17 @@ export interface Formerly {
   session_ids?: string[];
 }
 
-/** Whether the process answers, by which version, and the newest event time it has seen. */
+/**
+ * Whether the process answers, by which version, and the newest event time it has seen.
+ *
+ * `degraded` names what its disk refuses: `spool` (each answer waits for the broker), `state` (it
+ * is not kept for the next start), `repeats` (calls made again elsewhere are not known).
+ */
 export interface Health {
   ready: boolean;
   model_version: string | null;
   seen_ms: number;
+  degraded?: string[];
 }
 
 /**

@@ -14,6 +14,7 @@ from adapters.kafka import ensure_topics, topic_name
 from core.settings import Settings
 from schemas import topics
 from schemas.errors import BadSettings, Unavailable
+from serving.direct import Direct
 from serving.ledger import Ledger, spool_folder
 from serving.outbox import Outgoing
 
@@ -172,3 +173,48 @@ def test_every_200_is_logged_once_over_kills(
     assert len(set(answered)) == len(answered)
     assert set(answered) <= set(given)
     assert len(given) == len(set(given))
+
+
+def test_while_the_disk_refuses_the_broker_has_each_record_before_its_answer(
+    settings: Settings,
+) -> None:
+    blocked = Path(settings.home) / "serving"
+    blocked.write_text("")
+    ledger = Ledger(settings, "serving-1")
+    ledger._direct = Direct(within_s=60.0)
+    with _sending(ledger) as failures, _values(settings) as reader:
+        ledger.put(_records(settings, *_quoted("a")))
+        assert ledger.is_refused
+        assert reader.values(1) == _quoted("a")
+        blocked.unlink()
+        ledger._opened_s = float("-inf")  # it is time to try again
+        deadline = time.monotonic() + 30
+        while ledger.is_refused:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        ledger.put(_records(settings, *_quoted("b")))
+        assert reader.values(2) == _quoted("a", "b")
+    assert failures == []
+    ledger.close()
+
+
+def test_a_replica_starts_and_answers_where_the_disk_refuses_and_says_so(
+    settings: Settings,
+) -> None:
+    shop = Shop(settings)
+    shop.stock()
+    (Path(settings.home) / "serving").write_text("")
+    with running(settings) as process, answers_of(settings) as predictions:
+        body = {"visitor_id": "first", "k": 3}
+        deadline = time.monotonic() + 30
+        while (
+            reply := httpx.post(f"{process.url}/v1/recommend", json=body, timeout=20)
+        ).status_code != 200:
+            assert (reply.status_code, reply.headers["retry-after"]) == (503, "1")
+            assert time.monotonic() < deadline
+        health = httpx.get(f"{process.url}/healthz").json()
+        assert health["degraded"] == ["spool", "state"]
+        assert 'disk_missing{part="spool"} 1.0' in httpx.get(f"{process.url}/metrics").text
+        given = reply.json()["prediction_id"]
+        predictions.until(lambda found: given in [each.prediction_id for each in found])
+        assert process.stop() == 0

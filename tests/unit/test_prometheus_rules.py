@@ -22,6 +22,7 @@ from schemas import topics
 from schemas.errors import Unavailable
 from serving.breakers import Breakers
 from serving.checkpoint import Checkpoints
+from serving.missing import Missing
 from serving.standing import Standing
 from serving.state import Live
 from serving.state_store import StateStore
@@ -62,6 +63,7 @@ def serving_text(home: Path) -> str:
         live = Live(settings, replica.versions, checkpoints)
         metrics.collect(Standing(replica.library, live))
         metrics.collect(Breakers(settings, live))
+        metrics.collect(Missing({"spool": lambda: False}))
         desk: Any = SimpleNamespace(also=lambda _: None, answer=None, record=None)
         Words(settings, "one", lambda _: None, metrics, desk)
         replica.point(replica.make(1))

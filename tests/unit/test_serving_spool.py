@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from core.framing import framed, frames
 from schemas.errors import BadSettings, Unavailable
-from serving.spool import Spool
+from serving.spool import DiskRefuses, Spool
 
 payloads = st.lists(st.binary(max_size=60), max_size=12)
 
@@ -142,6 +142,15 @@ def test_numbers_known_elsewhere_are_not_given_again(tmp_path: Path) -> None:
     assert taken is not None
     assert (taken.first, taken.payloads) == (50, [b"b"])
     spool.close()
+
+
+def test_a_spool_that_the_disk_refused_can_be_tried_again(tmp_path: Path) -> None:
+    (tmp_path / "done").mkdir()  # no file can be opened there
+    for _ in range(2):
+        with pytest.raises(DiskRefuses):
+            Spool(tmp_path, 100)
+    (tmp_path / "done").rmdir()
+    Spool(tmp_path, 100).close()
 
 
 def test_second_process_is_refused(tmp_path: Path) -> None:

@@ -1,0 +1,111 @@
+"""A disk that takes nothing: a replica answers, records by the broker alone, and says so."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+
+import pytest
+
+from core.settings import Settings
+from schemas.errors import Unavailable
+from serving.direct import Direct
+from serving.ledger import Ledger
+from serving.memory_rows import MemoryRows
+from serving.missing import Missing
+from serving.outbox import Outgoing
+from serving.state_store import StateStore, state_of
+
+RECORDS = [Outgoing("predictions", b"v", b"{}", [])]
+
+
+def refusing(home: Path) -> None:
+    """A file where the folder should be: nothing can be made in it."""
+    (home / "serving").write_text("")
+
+
+def test_a_record_waits_for_the_broker_and_is_said_to_be_there() -> None:
+    direct, woken = Direct(within_s=30.0), threading.Event()
+    waiting = threading.Thread(target=direct.put, args=(RECORDS, woken.set))
+    waiting.start()
+    assert woken.wait(30)
+    assert direct.take() == RECORDS
+    direct.said(is_sent=True)
+    waiting.join(timeout=30)
+    assert not waiting.is_alive()
+    assert direct.take() == []
+
+
+def test_what_the_broker_does_not_take_is_refused_then_at_once_then_tried_again() -> None:
+    now_s, tries = 0.0, 0
+    direct = Direct(within_s=0.001, clock=lambda: now_s)
+
+    def wake() -> None:
+        nonlocal tries
+        tries += 1
+
+    for second, expected in ((0.0, 1), (0.0005, 1), (0.01, 2)):
+        now_s = second
+        with pytest.raises(Unavailable, match="broker"):
+            direct.put(RECORDS, wake)
+        assert tries == expected
+    assert direct.take() == []
+
+
+def test_records_are_refused_while_neither_disk_nor_broker_takes_them(tmp_path: Path) -> None:
+    refusing(tmp_path)
+    ledger = Ledger(Settings(home=str(tmp_path), kafka="127.0.0.1:9"), "serving-1")
+    ledger._direct = Direct(within_s=0.001)
+    with pytest.raises(Unavailable, match="disk takes no records"):
+        ledger.put(RECORDS)
+    assert ledger.is_refused
+    assert ledger.waiting.records == 0
+    ledger.close()
+
+
+def test_a_disk_that_fills_has_answers_wait_for_the_broker_until_it_takes_them(
+    tmp_path: Path,
+) -> None:
+    ledger = Ledger(Settings(home=str(tmp_path), kafka="127.0.0.1:9"), "serving-1")
+    ledger._direct = Direct(within_s=0.001)
+    spool = ledger._spool
+    assert spool is not None
+    full, whole = os.open("/dev/full", os.O_WRONLY), spool._file
+    spool._file = full
+    with pytest.raises(Unavailable, match="disk takes no records"):
+        ledger.put(RECORDS)
+    assert ledger.is_refused
+    spool._file = whole
+    os.close(full)
+    ledger.put(RECORDS)
+    assert not ledger.is_refused
+    assert ledger.waiting.records == 1
+    ledger.close()
+
+
+def test_a_state_that_no_disk_takes_is_kept_in_memory(tmp_path: Path) -> None:
+    refusing(tmp_path)
+    rows = state_of(tmp_path, "serving-1")
+    assert isinstance(rows, MemoryRows)
+    rows.write([(b"b/2", b"two"), (b"b/1", b"one"), (b"c/1", b"other"), (b"b/3", None)])
+    assert list(rows.under(b"b/", b"2")) == [(b"b/2", b"two")]
+    rows.write([(b"b/1", None)])
+    assert list(rows.under(b"b/")) == [(b"b/2", b"two")]
+    rows.clear()
+    assert rows.get(b"c/1") is None
+
+
+def test_a_state_in_use_is_no_state_that_the_disk_refuses(tmp_path: Path) -> None:
+    store = state_of(tmp_path, "serving-1")
+    assert isinstance(store, StateStore)
+    with pytest.raises(Unavailable):
+        state_of(tmp_path, "serving-1")
+    store.close()
+
+
+def test_what_is_missing_is_named() -> None:
+    missing = Missing({"spool": lambda: True, "state": lambda: False})
+    assert missing.names == ["spool"]
+    (found,) = missing.collect()
+    assert {each.labels["part"]: each.value for each in found.samples} == {"spool": 1, "state": 0}
