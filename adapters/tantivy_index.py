@@ -7,22 +7,25 @@ a query. It knows rows and terms, no items.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import tantivy
 from tantivy import Occur, Query
 
-from core.query_text import edits, folded
+from core.query_text import folded
+from core.typos import mistake, most_edits
 
 HEAP_BYTES = 32_000_000
 FIELDS = {"title": 2.0, "category": 1.0, "body": 0.5}
 """What is searched, and how much a hit there counts."""
+CLOSE = "close"
+"""Single letters, numbers with signs, and two neighbouring words of a title as one."""
 TIE = 0.3
 PREFIX_WEIGHT = 0.5
-LONGEST_CORRECTED = 30
-SHORTEST_CORRECTED = 4
-TWO_EDITS_FROM = 8
+CODE_WEIGHT = 1.5  # of a hit in `CLOSE` for a word or a code
+CLOSE_WEIGHT = 1.0  # of one for two neighbours
+ONE_WEIGHT = 2.0  # of one word that stands for two
 LOOKED_AT = 40
 _LANGUAGES = {
     "ar": "arabic", "da": "danish", "de": "german", "el": "greek", "en": "english",
@@ -82,6 +85,7 @@ class IndexedItem:
     title: Sequence[str] = ()
     category: Sequence[str] = ()
     body: Sequence[str] = ()
+    close: Sequence[str] = ()
     words: Sequence[str] = ()
     available: bool = True
     listed: bool = True
@@ -105,10 +109,16 @@ class Narrowing:
 
 @dataclass(frozen=True)
 class WordQuery:
-    """Stems by word of the query (several where languages differ), and stems a prefix leads to."""
+    """Stems by word of the query (several where languages differ), and stems a prefix leads to.
+
+    `ones` are stems of two words that are one as well; `close` are further stems of two neighbours,
+    looked for where titles have them so.
+    """
 
     stems: Sequence[Sequence[str]] = ()
-    begun: Sequence[str] = field(default=())
+    begun: Sequence[str] = ()
+    ones: Sequence[Sequence[str]] = ()
+    close: Sequence[Sequence[str]] = ()
 
 
 class ItemIndex:
@@ -117,7 +127,7 @@ class ItemIndex:
     def __init__(self) -> None:
         builder = tantivy.SchemaBuilder()
         builder.add_integer_field("row", indexed=True, fast=True)
-        for name in (*FIELDS, "below"):
+        for name in (*FIELDS, CLOSE, "below"):
             builder.add_text_field(name, tokenizer_name="whitespace", index_option="freq")
         builder.add_text_field("words", stored=True, tokenizer_name="whitespace")
         builder.add_boolean_field("available", indexed=True)
@@ -140,6 +150,7 @@ class ItemIndex:
                 title=" ".join(item.title),
                 category=" ".join(item.category),
                 body=" ".join(item.body),
+                close=" ".join(item.close),
                 words=" ".join(dict.fromkeys(item.words)),
                 below=" ".join(map(_token, item.categories)),
                 available=item.available,
@@ -173,6 +184,8 @@ class ItemIndex:
         """The n best rows with their BM25, best first; equals in the order they were put."""
         clauses = [self._word(stems) for stems in query.stems]
         clauses += [Query.boost_query(self._word([stem]), PREFIX_WEIGHT) for stem in query.begun]
+        clauses += [Query.boost_query(self._word(stems), ONE_WEIGHT) for stems in query.ones]
+        clauses += [self._in(CLOSE, stem, CLOSE_WEIGHT) for stems in query.close for stem in stems]
         if not clauses or n < 1:
             return []
         spoken = Query.boolean_query([(Occur.Should, one) for one in clauses])
@@ -187,6 +200,10 @@ class ItemIndex:
         searcher = self._searcher
         return any(searcher.doc_freq(name, stem) for stem in stems for name in FIELDS)
 
+    def holds_close(self, stems: Iterable[str]) -> bool:
+        """Whether a title has any of these as a code or as two neighbouring words."""
+        return any(self._searcher.doc_freq(CLOSE, stem) for stem in stems)
+
     def begun(self, prefix: str, most: int) -> list[str]:
         """The most frequent words of titles and categories that begin so."""
         found = self._searcher.terms_with_prefix("words", prefix, limit=most * 8)
@@ -199,39 +216,43 @@ class ItemIndex:
         found: Any = self._searcher.search(asked, 1)
         return int(found.count)
 
-    def near(self, word: str) -> str | None:
-        """The word of a title or category that was probably meant, None where none is near.
+    def near(self, word: str) -> list[tuple[int, str]]:
+        """Words of titles and categories that may have been meant, likeliest first.
 
-        One edit for words of four characters and more, two from eight on; numbers have none.
+        Each with the kind of mistake (`core/typos.py`); of one kind the more frequent comes first.
         Accents do not count.
         """
         word = folded(word)
-        if not SHORTEST_CORRECTED <= len(word) <= LONGEST_CORRECTED:
-            return None
-        if any(one.isdigit() for one in word):
-            return None
-        searcher = self._searcher
-        for distance in (1, 2) if len(word) >= TWO_EDITS_FROM else (1,):
-            query = Query.fuzzy_term_query(self._schema, "words", word, distance)
-            found = searcher.search(query, LOOKED_AT, count=False).hits
-            near = {
-                one: searcher.doc_freq("words", one)
-                for _, address in found
-                for one in str(searcher.doc(address).get_first("words")).split()
-                if edits(word, folded(one), distance) <= distance
-            }
+        for distance in range(1, most_edits(word) + 1):
+            kinds = {one: mistake(word, folded(one)) for one in self._about(word, distance)}
+            near = [
+                (kind, -self._searcher.doc_freq("words", one), one.isascii(), one)
+                for one, kind in kinds.items()
+                if kind is not None
+            ]
             if near:
-                return min(near, key=lambda one: (-near[one], one.isascii(), one))
-        return None
+                return [(kind, one) for kind, _, _, one in sorted(near)]
+        return []
+
+    def _about(self, word: str, distance: int) -> set[str]:
+        """All words of some items of which one has a word so near."""
+        searcher = self._searcher
+        query = Query.fuzzy_term_query(self._schema, "words", word, distance)
+        hits = searcher.search(query, LOOKED_AT, count=False).hits
+        texts = [str(searcher.doc(address).get_first("words")) for _, address in hits]
+        return {one for text in texts for one in text.split()}
 
     def _word(self, stems: Sequence[str]) -> Query:
         """One word: the best of its fields, and a little of the others."""
         parts = [
-            Query.boost_query(Query.term_query(self._schema, name, stem, "freq"), weight)
+            self._in(name, stem, weight)
             for stem in stems
-            for name, weight in FIELDS.items()
+            for name, weight in (*FIELDS.items(), (CLOSE, CODE_WEIGHT))
         ]
         return Query.disjunction_max_query(parts, TIE)
+
+    def _in(self, name: str, stem: str, weight: float) -> Query:
+        return Query.boost_query(Query.term_query(self._schema, name, stem, "freq"), weight)
 
     def _narrowed(self, spoken: Query, narrowing: Narrowing) -> Query:
         flag = "listed" if narrowing.listed_only else "available"

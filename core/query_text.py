@@ -13,13 +13,13 @@ from collections.abc import Mapping
 
 _TAG = re.compile(r"<(script|style)\b[^>]{0,1000}>.*?</\1\s*>|<[a-zA-Z/!][^<>]{0,1000}>", re.DOTALL)
 # Vowel signs and accents that stand for themselves; to `re` they are no part of a word.
-_MARKS = (
+MARKS = (
     "\u0300-\u036f\u0483-\u0487\u0591-\u05bd\u05bf\u05c1-\u05c7\u0610-\u061a\u064b-\u065f\u0670"
     "\u0900-\u0963\u0966-\u0dff\u0e31\u0e34-\u0e3a\u0e47-\u0e4e\u0eb1\u0eb4-\u0ece\u102b-\u103e"
     "\u17b4-\u17d3"
 )
-_WORD = re.compile(rf"\w[\w{_MARKS}]+")
-_ANY_WORD = re.compile(rf"\w[\w{_MARKS}]*")
+_WORD = re.compile(rf"\w[\w{MARKS}]+")
+_ANY_WORD = re.compile(rf"\w[\w{MARKS}]*")
 # Han, kana and hangul: written without blanks, so that words are not to be seen.
 _UNSPACED = re.compile(r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uac00-\ud7af]+")
 _BYTE_ORDER_MARK = "\ufeff"
@@ -81,13 +81,13 @@ def with_words(text: str, others: Mapping[str, str]) -> str:
     return _ANY_WORD.sub(lambda found: others.get(found[0], found[0]), text)
 
 
-def is_one_letter_unspaced(word: str) -> bool:
-    """Whether it is a single character of a script without blanks.
+def is_unspaced(word: str) -> bool:
+    """Whether it begins with a character of a script without blanks.
 
-    >>> is_one_letter_unspaced("\u676f"), is_one_letter_unspaced("a")
+    >>> is_unspaced("\u676f"), is_unspaced("a")
     (True, False)
     """
-    return len(word) == 1 and _UNSPACED.match(word) is not None
+    return _UNSPACED.match(word) is not None
 
 
 def words(text: str) -> list[str]:

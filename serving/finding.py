@@ -7,7 +7,7 @@ It orders nothing.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -85,7 +85,11 @@ class Finder:
             if version is not None:
                 terms = [items.book.terms[row] for row in rows]
                 forms, counts = version.card.bm25, items.book.counts
-                found.columns.update(word_columns(words.terms, terms, counts, forms))
+                readings = [
+                    word_columns(each, terms, counts, forms)
+                    for each in (words.terms, *words.others)
+                ]
+                found.columns.update({name: _best(name, readings) for name in readings[0]})
         found.columns[DENSE] = _of_rows(cosines, rows)
         found.degraded = degraded
         return found
@@ -156,6 +160,12 @@ class Finder:
             exact=frozenset(catalogue.item_ids[row] for row in exact),
             bm25=np.array([hits.get(row, 0.0) for row in rows]),
         )
+
+
+def _best(name: str, readings: Sequence[Mapping[str, Floats]]) -> Floats:
+    """Of each candidate the reading of the query that suits it best."""
+    best: Floats = np.stack([each[name] for each in readings]).max(axis=0)
+    return best
 
 
 def _narrowing(filters: Filters) -> Narrowing:

@@ -15,6 +15,7 @@ from core.catalogue import CATEGORY_SEPARATOR, Catalogue
 from core.query_text import folded, plain_text, words
 from core.row_masks import FilterMasks
 from core.search_columns import NO_TERMS, TermCounts, Terms
+from core.word_pieces import codes, joins, pieces
 from schemas.items import Item
 
 MOST_BODY = 4_000
@@ -30,6 +31,7 @@ class ReadItem:
     title_words: list[str]
     category_words: list[str]
     body_words: list[str]
+    close_words: list[str]
 
 
 def read_item(item: Item) -> ReadItem:
@@ -37,7 +39,8 @@ def read_item(item: Item) -> ReadItem:
     title = plain_text(item.title)
     category = item.category.replace(CATEGORY_SEPARATOR, " ")
     body = plain_text(item.description[:MOST_BODY])
-    return ReadItem(item, title, words(title), words(category), words(body))
+    close = [*codes(title), *(one + other for one, other in joins(pieces(title)))]
+    return ReadItem(item, title, words(title), words(category), words(body), close)
 
 
 class SearchBook:
@@ -76,6 +79,7 @@ class SearchBook:
             title=title,
             category=[stem(word, language) for word in read.category_words],
             body=body,
+            close=[stem(word, language) for word in read.close_words],
             words=[
                 form
                 for word in (*read.title_words, *read.category_words)
