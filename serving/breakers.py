@@ -1,7 +1,8 @@
 """The circuits of a process: what it does not rely on in its answers, and for how long.
 
 Three look at ages, once a second: of the state behind its topics, of the champion and of the ranker
-weights. Two listen whether the champion's graph computes, and how soon. None works in a replay,
+weights. Two listen whether the champion's graph computes, and how soon; those of the graphs that
+read words are `serving/graph_breakers.py`'s. None works in a replay,
 where wall time must not change an answer. They decide nothing about requests: `serving/desk.py`
 asks, and `core/degrading.py` says what an open circuit takes out of an answer.
 """
@@ -28,6 +29,7 @@ from core.degrading import (
 )
 from core.settings import Settings
 from serving.engine import Engine
+from serving.graph_breakers import GraphBreakers
 from serving.state import Live
 
 LOOK_MS = 1_000
@@ -54,6 +56,7 @@ class Breakers(Collector):
     ) -> None:
         self._live = live
         self._clock = clock
+        self.graphs = GraphBreakers(lambda: live.merge.in_replay, clock)
         self._limits = {
             STALE_STATE: settings.state_lag_ms,
             OLD_MODEL: settings.model_age_ms,
@@ -96,10 +99,10 @@ class Breakers(Collector):
         opened = CounterMetricFamily(
             "shoploop_serving_circuit_opened", "How often it has opened.", labels=["circuit"]
         )
-        for name, circuit in self._circuits.items():
-            value = {"closed": 0.0, "half_open": 0.5, "open": 1.0}[circuit.state]
-            is_open.add_metric([name], value)
-            opened.add_metric([name], self._opened[name])
+        own = [(name, each.state, self._opened[name]) for name, each in self._circuits.items()]
+        for name, state, times in (*own, *self.graphs.standing()):
+            is_open.add_metric([name], {"closed": 0.0, "half_open": 0.5, "open": 1.0}[state])
+            opened.add_metric([name], times)
         yield is_open
         yield opened
         yield GaugeMetricFamily(

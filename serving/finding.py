@@ -19,6 +19,7 @@ from adapters.text_version import SearchVersion
 from core.degrading import MODEL_FAILED
 from core.search_columns import DENSE, word_columns
 from schemas.predictions import Filters, SearchRequest
+from serving.graph_breakers import ENCODER, Graph, GraphBreakers
 from serving.rules_file import RulesFile
 from serving.search_items import SearchItems
 from serving.search_query import Wording, wording
@@ -56,10 +57,17 @@ class Finder:
     Args:
         items: what can be found.
         rules: what the shop wants of searches.
+        breakers: which encoders are left alone for a while.
     """
 
-    def __init__(self, items: SearchItems, rules: RulesFile | None = None) -> None:
+    def __init__(
+        self,
+        items: SearchItems,
+        rules: RulesFile | None = None,
+        breakers: GraphBreakers | None = None,
+    ) -> None:
         self._items = items
+        self._breakers = breakers or GraphBreakers()
         self._rules = SearchRules(rules)
 
     def find(self, request: SearchRequest, version: SearchVersion | None, now_ms: int) -> Found:
@@ -73,7 +81,7 @@ class Finder:
             words = wording(items.book, items.index, request.query)
             wanted = self._rules.wanted(items.book.catalogue, request, now_ms)
         hits = self._hits(words, _narrowing(filters), n, wanted)
-        cosines, degraded = self._cosines(version, words.text)
+        cosines, degraded = self._cosines(request.task, version, words.text)
         with items.lock:
             passes = self._passes(filters, wanted)
             exact = [row for row in items.book.exact(request.query) if passes[row]]
@@ -124,16 +132,24 @@ class Finder:
         allowed = wanted.now.allowed(catalogue)
         return passes if allowed is None else passes & allowed
 
-    def _cosines(self, version: SearchVersion | None, text: str) -> tuple[Cosines, str | None]:
+    def _cosines(
+        self, task: str, version: SearchVersion | None, text: str
+    ) -> tuple[Cosines, str | None]:
         """The cosine of the query with every row that has a vector; or why there is none."""
         vectors = self._items.vectors.get(version.version) if version is not None else None
         if version is None or vectors is None or not text:
             return np.zeros(0, np.float32), None
+        graph = Graph(ENCODER, task, version.version)
+        if not self._breakers.allows(graph):
+            return np.zeros(0, np.float32), MODEL_FAILED
         try:
-            return vectors.cosines(version.query_vectors([text])[0]), None
+            query = version.query_vectors([text])[0]
         except GRAPH_ERRORS as error:
             log.error("version %s failed on a query: %s", version.version, error)
+            self._breakers.told(graph, good=False)
             return np.zeros(0, np.float32), MODEL_FAILED
+        self._breakers.told(graph, good=True)
+        return vectors.cosines(query), None
 
     def _kept(
         self, rows: Iterable[int], passes: NDArray[np.bool_], excluded: set[str]

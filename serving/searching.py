@@ -29,6 +29,8 @@ from schemas.ids import derived_id
 from schemas.predictions import PINNED_SOURCE, Context, Prediction, SearchRequest, Slot
 from serving.answer import POLICY, Moment
 from serving.finding import FOUND, Finder, Floats, Found
+from serving.graph_breakers import CROSS as CROSS_FAILED
+from serving.graph_breakers import Graph, GraphBreakers
 from serving.rules_file import RulesFile
 from serving.search_items import SearchItems
 from serving.text_versions import TextVersions
@@ -68,6 +70,7 @@ class SearchDesk:
         versions: the search versions by task.
         clock: seconds, as `Moment.arrived_s` is measured.
         rules: what the shop wants of searches.
+        breakers: which graphs are left alone for a while.
     """
 
     def __init__(
@@ -77,12 +80,14 @@ class SearchDesk:
         versions: TextVersions,
         clock: Callable[[], float] = time.perf_counter,
         rules: RulesFile | None = None,
+        breakers: GraphBreakers | None = None,
     ) -> None:
+        self._breakers = breakers or GraphBreakers()
         self.cost = PairCost()
         self._budget_s = settings.search_budget_ms / 1e3
         self._region = settings.phone_region
         self._items = items
-        self._finder = Finder(items, rules)
+        self._finder = Finder(items, rules, self._breakers)
         self._versions = versions
         self._clock = clock
 
@@ -118,11 +123,13 @@ class SearchDesk:
         loaded = self._versions.loaded.get(request.task)
         version = loaded if isinstance(loaded, SearchVersion) else None
         found = self._finder.find(request, version, _at_ms(request, moment))
-        listed = None if version is None else self._ranked(found, version, until_s)
+        listed = None if version is None else self._ranked(request.task, found, version, until_s)
         listed = listed or _plain(found, NO_MODEL if version is None else MODEL_FAILED)
         return self._prediction(request, moment, found, listed)
 
-    def _ranked(self, found: Found, version: SearchVersion, until_s: float) -> Listed | None:
+    def _ranked(
+        self, task: str, found: Found, version: SearchVersion, until_s: float
+    ) -> Listed | None:
         """The order by the version's blend; None when none of its graphs had a say."""
         blend = version.blend
         found.columns[CROSS] = np.full(len(found.item_ids), np.nan)
@@ -134,7 +141,7 @@ class SearchDesk:
             column = blend.columns.index(CROSS)
             pinned = found.rules.pinned
             first = [at for at, _ in _order(found, table, version) if at not in pinned]
-            read, failed = self._read(found, version, first, until_s)
+            read, failed = self._heard(task, found, version, first, until_s)
             for place, logit in read.items():
                 table[place, column] = logit
                 found.sources[place].append(PAIR)
@@ -146,6 +153,18 @@ class SearchDesk:
         places = _order(found, table, version)
         odds = linear_blend(table, blend) + found.rules.terms
         return Listed(places, odds, finite(table, blend), version.version, degraded)
+
+    def _heard(
+        self, task: str, found: Found, version: SearchVersion, first: list[int], until_s: float
+    ) -> tuple[dict[int, float], bool]:
+        """As `_read`, unless the graph is left alone: then as if it had failed."""
+        graph = Graph(CROSS_FAILED, task, version.version)
+        if not self._breakers.allows(graph):
+            return {}, True
+        read, failed = self._read(found, version, first, until_s)
+        if read or failed:
+            self._breakers.told(graph, good=not failed)
+        return read, failed
 
     def _read(
         self, found: Found, version: SearchVersion, first: list[int], until_s: float

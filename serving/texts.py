@@ -10,6 +10,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from adapters.onnx import GRAPH_ERRORS
 from adapters.text_version import LabellingVersion
@@ -22,6 +23,7 @@ from schemas.errors import InvalidEvent
 from schemas.ids import derived_id
 from schemas.predictions import ClassifyRequest, Label, Prediction
 from serving.answer import POLICY, Moment
+from serving.graph_breakers import TEXTS, Graph, GraphBreakers
 from serving.text_versions import TextVersions
 
 SURFACE = "classify"
@@ -47,6 +49,7 @@ class TextDesk:
         settings: whether texts are logged, and whose telephone numbers are taken out.
         versions: the versions by task.
         clock: seconds, as `Moment.arrived_s` is measured.
+        breakers: which versions are left alone for a while.
     """
 
     def __init__(
@@ -54,7 +57,9 @@ class TextDesk:
         settings: Settings,
         versions: TextVersions,
         clock: Callable[[], float] = time.perf_counter,
+        breakers: GraphBreakers | None = None,
     ) -> None:
+        self._breakers = breakers or GraphBreakers()
         self._logs_texts = settings.log_texts
         self._region = settings.phone_region
         self._versions = versions
@@ -79,12 +84,31 @@ class TextDesk:
         for task in dict.fromkeys(request.task for request in batch):
             places = [at for at, request in enumerate(batch) if request.task == task]
             version = loaded.get(task)
-            found = _said(
+            found = self._said(
+                task,
                 version if isinstance(version, LabellingVersion) else None,
                 [batch[at] for at in places],
             )
             said.update(zip(places, found, strict=True))
         return [self._prediction(one, said[at], moment) for at, one in enumerate(batch)]
+
+    def _said(
+        self, task: str, version: LabellingVersion | None, batch: Sequence[ClassifyRequest]
+    ) -> list[Said]:
+        if version is None:
+            return [Said(degraded=NO_MODEL)] * len(batch)
+        graph = Graph(TEXTS, task, version.version)
+        if not self._breakers.allows(graph):
+            return [Said(degraded=MODEL_FAILED)] * len(batch)
+        try:
+            texts = [(plain_text(one.text), plain_text(one.pair)) for one in batch]
+            outputs = version.outputs(texts)
+        except GRAPH_ERRORS as error:
+            log.error("version %s failed on %d texts: %s", version.version, len(batch), error)
+            self._breakers.told(graph, good=False)
+            return [Said(degraded=MODEL_FAILED)] * len(batch)
+        self._breakers.told(graph, good=True)
+        return _said(version, outputs, batch)
 
     def _prediction(self, request: ClassifyRequest, said: Said, moment: Moment) -> Prediction:
         text = f"{request.text}\n{request.pair}" if request.pair else request.text
@@ -111,16 +135,8 @@ class TextDesk:
         )
 
 
-def _said(version: LabellingVersion | None, batch: Sequence[ClassifyRequest]) -> list[Said]:
-    if version is None:
-        return [Said(degraded=NO_MODEL)] * len(batch)
+def _said(version: LabellingVersion, outputs: Any, batch: Sequence[ClassifyRequest]) -> list[Said]:
     name = version.version
-    try:
-        texts = [(plain_text(one.text), plain_text(one.pair)) for one in batch]
-        outputs = version.outputs(texts)
-    except GRAPH_ERRORS as error:
-        log.error("version %s failed on %d texts: %s", name, len(batch), error)
-        return [Said(degraded=MODEL_FAILED)] * len(batch)
     if version.card.kind == "regress":
         return [Said(name, value=float(row[0])) for row in outputs]
     shares, labels = probabilities(outputs), version.card.labels

@@ -53,8 +53,10 @@ class Words:
         self.versions = TextVersions(settings, process, announce, self.items.covers)
         desk.also(
             {
-                SearchRequest: SearchDesk(settings, self.items, self.versions, rules=rules),
-                ClassifyRequest: TextDesk(settings, self.versions),
+                SearchRequest: SearchDesk(
+                    settings, self.items, self.versions, rules=rules, breakers=desk.breakers.graphs
+                ),
+                ClassifyRequest: TextDesk(settings, self.versions, breakers=desk.breakers.graphs),
             }
         )
         self.batchers: dict[type, Batcher] = {

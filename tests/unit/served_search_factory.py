@@ -13,6 +13,7 @@ from core.settings import Settings
 from schemas.items import Item
 from schemas.predictions import Prediction, SearchRequest
 from serving.answer import Moment
+from serving.graph_breakers import GraphBreakers
 from serving.rules_file import RulesFile
 from serving.search_items import SearchItems
 from serving.searching import SearchDesk
@@ -75,13 +76,14 @@ def desk_over(
     version: SearchVersion | None,
     clock: Clock | None = None,
     rules: RulesFile | None = None,
+    breakers: GraphBreakers | None = None,
     **fields: Any,
 ) -> SearchDesk:
     """A desk with a version, or without one."""
     versions = TextVersions(Settings(home="/nowhere"), "serving-1", lambda _: None)
     if version is not None:
         versions.loaded = {"search": version}
-    return SearchDesk(Settings(**fields), items, versions, clock or Clock(), rules)
+    return SearchDesk(Settings(**fields), items, versions, clock or Clock(), rules, breakers)
 
 
 def ask(desk: SearchDesk, query: str, arrived_s: float = 0.0, **fields: Any) -> Prediction:

@@ -31,6 +31,7 @@ from schemas.errors import InvalidEvent
 from schemas.items import Item
 from schemas.predictions import Filters, Prediction, SearchRequest
 from serving.answer import Moment
+from serving.graph_breakers import GraphBreakers
 from serving.item_vectors import ItemVectors
 from serving.searching import PARTIAL, SearchDesk
 
@@ -50,9 +51,12 @@ class Slow:
 
 @dataclass
 class Broken:
-    """A graph that computes nothing."""
+    """A graph that computes nothing, and counts how often it was asked."""
+
+    asked: int = 0
 
     def rows(self, *_: object, **__: object) -> Any:
+        self.asked += 1
         raise ValueError("it broke")
 
 
@@ -199,6 +203,27 @@ def test_one_graph_that_fails_leaves_what_the_other_says(
     sources = {name for slot in found.slots for name in slot.source.split("+")}
     assert (found.degraded, found.arm) == (MODEL_FAILED, "champion")
     assert sources == {"exact", "bm25", "dense", "pair"} - {gone}
+
+
+@pytest.mark.parametrize("part", ["vectors", "pairs"])
+def test_a_graph_that_keeps_failing_is_left_alone_and_tried_again(
+    whole: SearchDesk, version: SearchVersion, part: str
+) -> None:
+    broken, now_ms = Broken(), 0
+    made: dict[str, Any] = {part: broken}
+    breakers = GraphBreakers(clock=lambda: now_ms)
+    desk = desk_over(whole._items, replace(version, **made), breakers=breakers)
+    answers = [ask(desk, "red lamp", k=10) for _ in range(6)]
+    assert broken.asked == 3
+    assert {answer.degraded for answer in answers} == {MODEL_FAILED}
+    assert answers[5].slots == answers[0].slots
+    now_ms = 2_000
+    ask(desk, "red lamp", k=10)
+    assert broken.asked == 4
+    now_ms = 6_000
+    mended = desk_over(whole._items, version, breakers=breakers)
+    assert [ask(mended, "red lamp").degraded for _ in range(3)] == [None] * 3
+    assert {state for _, state, _ in breakers.standing()} == {"closed"}
 
 
 def test_without_either_graph_words_alone_order_and_it_is_said(

@@ -17,6 +17,7 @@ from core.settings import Settings
 from schemas.errors import InvalidEvent
 from schemas.predictions import ClassifyRequest, Prediction
 from serving.answer import Moment
+from serving.graph_breakers import GraphBreakers
 from serving.text_versions import TextVersions
 from serving.texts import TextDesk
 
@@ -120,3 +121,24 @@ def test_answers_keep_the_order_of_their_requests_over_several_tasks(
     answers = desk.answer(batch, MOMENT)
     assert [one.request_id for one in answers] == [one.request_id for one in batch]
     assert [one.task for one in answers] == [one.task for one in batch]
+
+
+def test_a_version_that_keeps_failing_is_left_alone_and_others_are_not(
+    version: LabellingVersion,
+) -> None:
+    class Broken:
+        asked = 0
+
+        def rows(self, *_: object, **__: object) -> Any:
+            self.asked += 1
+            raise ValueError("it broke")
+
+    graph: Any = Broken()
+    desk = desk_of({"desk": replace(version, graph=graph), "other": version})
+    desk._breakers = GraphBreakers(clock=lambda: 0)
+    for _ in range(5):
+        (answer,) = ask(desk, "refund my red cup")
+        assert (answer.degraded, answer.labels, answer.arm) == ("model_failed", [], "fallback")
+    assert graph.asked == 3
+    (other,) = ask(desk, "refund my red cup", task="other")
+    assert (other.degraded, len(other.labels)) == (None, len(LABELS))
