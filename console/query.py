@@ -7,16 +7,14 @@ import csv
 import io
 import json
 import os
+import shutil
 import sys
 from typing import Any
-
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from adapters.clickhouse import connected, dsn_of
 from console.reach import reach_clickhouse
 from console.saved import parameters, saved_queries, saved_query
+from console.tables import as_text
 from core.settings import parse
 
 HELP = "Ask ClickHouse: a statement of your own, or a saved one by name."
@@ -56,6 +54,9 @@ def run(arguments: argparse.Namespace) -> int:
     with connected(dsn, deadline_s=_ANSWERED_WITHIN_S) as client:
         columns, rows = client.query_table(sql, values)
     print(rendered(arguments.format, columns, rows), end="")
+    if arguments.saved and values and not rows:
+        said = " ".join(f"{name}={value}" for name, value in values.items())
+        print(f"asked with {said}; --param changes it", file=sys.stderr)
     return 0
 
 
@@ -73,27 +74,11 @@ def rendered(form: str, columns: list[str], rows: list[tuple[Any, ...]]) -> str:
         return as_json(columns, rows)
     if form == "csv":
         return as_csv(columns, rows)
-    if not columns:
+    if not rows:
         return "no rows\n"
-    # A pipe has no width of its own: leave every column whole there.
-    console = Console(width=None if sys.stdout.isatty() else 10_000)
-    with console.capture() as capture:
-        console.print(as_table(columns, rows))
-    return "".join(f"{line.rstrip()}\n" for line in capture.get().splitlines())
-
-
-def as_table(columns: list[str], rows: list[tuple[Any, ...]]) -> Table:
-    """The rows as a table for a terminal; numbers stand right."""
-    table = Table(box=None, header_style="bold")
-    numeric = [
-        bool(rows) and all(isinstance(row[n], int | float) for row in rows)
-        for n in range(len(columns))
-    ]
-    for name, right in zip(columns, numeric, strict=True):
-        table.add_column(name, justify="right" if right else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(_cell(value)) for value in row))
-    return table
+    # A pipe has no width of its own: leave every row whole there.
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    return as_text(columns, rows, width)
 
 
 def as_json(columns: list[str], rows: list[tuple[Any, ...]]) -> str:
@@ -117,7 +102,3 @@ def as_csv(columns: list[str], rows: list[tuple[Any, ...]]) -> str:
     writer.writerow(columns)
     writer.writerows(rows)
     return out.getvalue()
-
-
-def _cell(value: Any) -> str:
-    return f"{value:.6g}" if isinstance(value, float) else str(value)

@@ -8,10 +8,10 @@ SELECT
     toDate(served) AS day,
     surface,
     count() AS answers,
-    round(quantileExact(0.5)(latency_ms), 2) AS p50,
-    round(quantileExact(0.95)(latency_ms), 2) AS p95,
-    round(quantileExact(0.99)(latency_ms), 2) AS p99,
-    round(max(latency_ms), 2) AS slowest,
+    round(quantileExact(0.5)(latency_ms), 2) AS p50_ms,
+    round(quantileExact(0.95)(latency_ms), 2) AS p95_ms,
+    round(quantileExact(0.99)(latency_ms), 2) AS p99_ms,
+    round(max(latency_ms), 2) AS slowest_ms,
     countIf(latency_ms > {budget_ms:Float64}) AS over_budget,
     round(over_budget / answers, 4) AS over_share
 FROM served

@@ -22,8 +22,8 @@ SELECT
     countIf(is_corrected) AS corrected,
     countIf(is_filtered) AS with_filters,
     countIf(is_degraded) AS degraded_answers,
-    round(quantileExact(0.5)(latency_ms), 2) AS p50,
-    round(quantileExact(0.99)(latency_ms), 2) AS p99
+    round(quantileExact(0.5)(latency_ms), 2) AS p50_ms,
+    round(quantileExact(0.99)(latency_ms), 2) AS p99_ms
 FROM sorted
 GROUP BY day, class
 ORDER BY day, class

@@ -84,7 +84,7 @@ def test_an_alarm_is_followed_to_the_decision(tables: Tables) -> None:
     (check,) = tables.ask("gate_checks")
     assert (check["check"], check["passed"], check["value"]) == ("hr", True, 0.7)
     (swap,) = tables.ask("swap_times")
-    assert (swap["swaps"], swap["p50"], swap["slowest"]) == (3, 20.0, 30.0)
+    assert (swap["swaps"], swap["p50_ms"], swap["slowest_ms"]) == (3, 20.0, 30.0)
 
 
 def test_weights_are_those_at_the_end_of_each_day(tables: Tables) -> None:
@@ -122,7 +122,7 @@ def test_slow_and_degraded_answers_are_counted_by_hour_and_reason(tables: Tables
     ]
     tables.put(topics.PREDICTIONS, *answers)
     (hour,) = tables.ask("latency_hourly")
-    assert (hour["answers"], hour["p50"], hour["slowest"]) == (4, 2.0, 3.0)
+    assert (hour["answers"], hour["p50_ms"], hour["slowest_ms"]) == (4, 2.0, 3.0)
     (day,) = tables.ask("degraded_daily")
     assert (day["reason"], day["degraded_answers"], day["share"]) == ("no_model", 1, 0.25)
 
@@ -169,7 +169,7 @@ def test_searches_that_found_nothing_name_no_text_of_few_visitors(tables: Tables
         ("two words", 1, 1),
         ("with digits", 1, 1),
     ]
-    assert [day["p50"] for day in days] == [2.0, 4.0, 5.0]
+    assert [day["p50_ms"] for day in days] == [2.0, 4.0, 5.0]
 
 
 def test_what_the_runbook_asks_clickhouse_can_be_asked(tables: Tables) -> None:
@@ -185,8 +185,8 @@ def test_latency_is_told_by_surface(tables: Tables) -> None:
     slow = answer("s", "a", START_MS, ["1"], surface="search", latency_ms=90.0)
     tables.put(topics.PREDICTIONS, *answers, slow, replace(slow, policy="control", arm="control"))
     home, search = tables.ask("latency_daily", budget_ms=2.5)
-    assert (home["answers"], home["p50"], home["over_budget"]) == (4, 2.0, 1)
-    assert (search["surface"], search["p99"], search["over_share"]) == ("search", 90.0, 1.0)
+    assert (home["answers"], home["p50_ms"], home["over_budget"]) == (4, 2.0, 1)
+    assert (search["surface"], search["p99_ms"], search["over_share"]) == ("search", 90.0, 1.0)
 
 
 def test_exposure_is_told_by_category_of_the_newest_catalogue(tables: Tables) -> None:

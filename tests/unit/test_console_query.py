@@ -15,6 +15,7 @@ from console.main import main
 from console.query import FORMATS, listed, rendered
 from console.saved import SAVED, declared, parameters, saved_queries, saved_query
 from console.status import lag_text, span
+from console.tables import as_text
 from schemas.errors import BadSettings
 
 COLUMNS = ["name", "n", "share"]
@@ -115,3 +116,22 @@ def test_a_saved_query_is_shown_whole_without_a_server(capsys: pytest.CaptureFix
     assert "FROM outcomes" in shown
     assert main(["query", "--list", "--format", "csv"]) == 0
     assert capsys.readouterr().out.startswith("name,question,parameters\n")
+
+
+def test_what_is_too_wide_for_the_terminal_is_shown_as_records() -> None:
+    rows = [("a" * 30, 1), ("b", None)]
+    assert as_text(["text", "n"], rows, 34).splitlines()[1] == "a" * 30 + "  1"
+    assert as_text(["text", "n"], rows, 32).splitlines() == [
+        *("text  " + "a" * 30, "n     1", ""),
+        *("text  b", "n"),
+    ]
+
+
+def test_wide_letters_count_as_two_cells_and_control_characters_are_spelt_out() -> None:
+    lines = as_text(["t", "n"], [("茶碗", 1), ("\x1b[2J", 2)], None).splitlines()
+    assert lines == ["t        n", "茶碗     1", "\\x1b[2J  2"]
+
+
+def test_tens_of_thousands_of_rows_are_shown_without_a_layout_of_each() -> None:
+    rows = [(str(n), n) for n in range(20_000)]
+    assert as_text(["text", "n"], rows, 80).count("\n") == 20_001
