@@ -16,6 +16,9 @@ from schemas.events import FeedbackGiven, ItemSelected, PurchaseMade, RefundMade
 PLACEHOLDERS = frozenset({"null", "undefined", "none", "nan", "(not set)", "[object Object]"})
 """What broken trackers send in an id's place: thousands of shoppers would become one."""
 
+_SECONDS_FROM, _SECONDS_WITHIN_MS = 1_000_000_000, 5 * 366 * 86_400_000
+"""A time that, taken for seconds, is after 2001 and within five years of now."""
+
 
 class Limits(msgspec.Struct, frozen=True):
     """What the shop set: how far ahead and behind an event may be, and its currency."""
@@ -41,7 +44,7 @@ def check(event: ShopEvent, now_ms: int | None, limits: Limits) -> None:
     Raises:
         InvalidEvent: missing_prediction_id (feedback without the answer it judges), items_not_one
             (a click on several items), placeholder_visitor_id, placeholder_transaction_id,
-            foreign_currency, future, late.
+            foreign_currency, seconds, future, late.
 
     >>> verdict = FeedbackGiven(event_id="e", event_time_ms=1, visitor_id="v", verdict=1.0)
     >>> check(verdict, None, Limits())
@@ -59,7 +62,15 @@ def check(event: ShopEvent, now_ms: int | None, limits: Limits) -> None:
 
 
 def in_time(at_ms: int, now_ms: int, limits: Limits) -> None:
-    """Returns when an event time is neither too far ahead nor behind; raises as `check`."""
+    """Returns when an event time is neither too far ahead nor behind; raises as `check`.
+
+    >>> in_time(1_790_000_000, 1_790_000_000_000, Limits())
+    Traceback (most recent call last):
+        ...
+    schemas.errors.InvalidEvent: event time 1790000000 is in seconds, milliseconds are wanted
+    """
+    if at_ms > _SECONDS_FROM and abs(at_ms * 1_000 - now_ms) < _SECONDS_WITHIN_MS:
+        raise InvalidEvent("seconds", f"event time {at_ms} is in seconds, milliseconds are wanted")
     if at_ms > now_ms + limits.ahead_ms:
         raise InvalidEvent(
             "future", f"event time is {at_ms - now_ms} ms ahead, at most {limits.ahead_ms}"

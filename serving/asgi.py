@@ -40,13 +40,17 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 @dataclass(frozen=True)
 class Call:
-    """One call of a handler: `made_id` names its question when the question has no name itself."""
+    """One call of a handler: `made_id` names its question when the question has no name itself.
+
+    `trace` names the call, in its response and its problem.
+    """
 
     operation: Operation
     parameters: Mapping[str, str]
     body: bytes
     caller: Caller
     made_id: str
+    trace: str = ""
 
 
 Handler = Callable[[Call], Awaitable[Response]]
@@ -93,7 +97,7 @@ class Face:
             if operation.scope is not None:
                 caller = self._access.check(scope["headers"], operation.scope)
             body = await read_body(headers, receive) if operation.method == "POST" else b""
-            call = Call(operation, parameters, body, caller, made_id)
+            call = Call(operation, parameters, body, caller, made_id, trace)
             response = await self._answered(call, headers)
         except FeedbackError as error:
             response = self._problem(error, operation, trace)

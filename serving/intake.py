@@ -1,30 +1,42 @@
 """Events that a shop posts over HTTP: each is checked by itself, the good ones go to `events`."""
 
+from collections.abc import Callable
+
 import msgspec
 
+from adapters.clock import wall_ms
 from adapters.kafka import topic_name
-from core.event_rules import check, limits_of
+from core.event_rules import Limits, check, in_time, limits_of
 from core.settings import Settings
 from schemas import topics
 from schemas.codec import Decoder, cloud_headers
 from schemas.errors import InvalidEvent, Overloaded, Unavailable
-from schemas.events import ShopEvent
+from schemas.events import EVENT_NAMES, ShopEvent
 from schemas.http import MOST_EVENTS, EventError, EventsTaken
 from serving.outbox import Outbox, Outgoing
 
 ACKNOWLEDGED_WITHIN_S = 5.0
+_NAMES = f", expected one of {', '.join(EVENT_NAMES)}"
 _SPACE = b" \t\r\n"
 
 
 class EventIntake:
-    """Takes one event or a list of them."""
+    """Takes one event or a list of them; `in_replay` says that times may be any."""
 
-    def __init__(self, settings: Settings, process: str, outbox: Outbox) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        process: str,
+        outbox: Outbox,
+        in_replay: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._topic = topic_name(settings, topics.EVENTS)
         self._source = process
         self._outbox = outbox
         self._decode = Decoder(ShopEvent)
         self._limits = limits_of(settings)
+        self._ahead = Limits(self._limits.ahead_ms)
+        self._in_replay = in_replay
         self._most_waiting = settings.waiting_events
 
     def take(self, body: bytes, within_s: float = ACKNOWLEDGED_WITHIN_S) -> EventsTaken:
@@ -45,7 +57,8 @@ class EventIntake:
             try:
                 records.append(self._outgoing(bytes(raw)))
             except InvalidEvent as error:
-                errors.append(EventError(index=index, reason=error.reason, message=str(error)))
+                message = str(error) + (_NAMES if "`$.event_name`" in str(error) else "")
+                errors.append(EventError(index=index, reason=error.reason, message=message))
         if within_s <= 0:
             raise Unavailable("Kafka has not acknowledged what came before; none of these was sent")
         waiting = self._outbox.waiting
@@ -56,7 +69,9 @@ class EventIntake:
 
     def _outgoing(self, value: bytes) -> Outgoing:
         event = self._decode(value)
-        check(event, None, self._limits)  # its time is for the streams: they know replays
+        check(event, None, self._limits)
+        if not self._in_replay():  # how late it is, is for the streams: they know replays sooner
+            in_time(event.event_time_ms, wall_ms(), self._ahead)
         headers = cloud_headers("event", event.event_id, self._source)
         return Outgoing(self._topic, event.visitor_id.encode(), value, headers)
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 import math
 import re
 
+from msgspec.structs import replace
+
 from schemas.errors import (
     DeadlineExceeded,
     Denied,
@@ -39,6 +41,14 @@ _TITLES = {
     "unknown_prediction": "There is no such answer",
     "unknown_task": "No such task is served here",
 }
+_DENIED = {
+    "expired": "The key has ended",
+    "invalid": "The key or token is not accepted",
+    "missing": "A key or a token is needed",
+    "place": "The key is not for this place",
+    "rate": "Too many requests",
+    "scope": "The key is not allowed this",
+}
 _PATH = re.compile(r"at `(?P<path>\$[^`]*)`")
 _MISSING = re.compile(r"missing required field `(?P<field>[^`]+)`")
 _ABSENT = frozenset({"unknown_task", "unknown_prediction"})
@@ -54,12 +64,16 @@ def problem_of(error: Exception, operation: Operation | None) -> tuple[Problem, 
     (400, '$.k')
     >>> problem_of(InvalidEvent("unknown_task", "tone"), BY_NAME["classify"])[0].status
     404
+    >>> problem_of(Denied(401, "invalid", "not known"), None)[0].title
+    'The key or token is not accepted'
     >>> problem_of(Overloaded("full", 1.2), None)[1]
     (('Retry-After', '2'),)
     """
     match error:
         case Denied():
-            return _problem(error.status, error.reason, error), error.headers
+            problem = _problem(error.status, error.reason, error)
+            title = _DENIED.get(error.reason, problem.title)
+            return replace(problem, title=title), error.headers
         case InvalidEvent():
             return _problem(_status(error, operation), error.reason, error), ()
         case Overloaded():

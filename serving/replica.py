@@ -80,7 +80,8 @@ class Replica:
 
     def _front_of(self, settings: Settings, desk: Desk) -> Front:
         parts = self._parts
-        intake = EventIntake(settings, parts.process, parts.outbox)
+        merge = parts.live.merge
+        intake = EventIntake(settings, parts.process, parts.outbox, lambda: merge.in_replay)
         explainer = Explainer(dsn_of(settings), lambda: parts.versions.engine)
         asks: dict[type, Ask] = {
             RecommendRequest: self._lists,

@@ -74,7 +74,15 @@ class TextDesk:
         task, loaded = request.task, self._versions.loaded.get(request.task)
         known = task in self._versions.known if loaded is None else True
         if not known or (loaded is not None and not isinstance(loaded, LabellingVersion)):
-            raise InvalidEvent("unknown_task", f"{task!r} is no task of texts that is served here")
+            names = [
+                name
+                for name, version in self._versions.loaded.items()
+                if isinstance(version, LabellingVersion)
+            ]
+            there = f"there are: {', '.join(sorted(names)) or 'none yet'}"
+            raise InvalidEvent(
+                "unknown_task", f"{task!r} is no task of texts that is served here; {there}"
+            )
         return request
 
     def answer(self, batch: Sequence[ClassifyRequest], moment: Moment) -> list[Prediction]:

@@ -63,7 +63,7 @@ class Records:
         taken = await self._take(call.body)
         if taken.accepted:
             return json_response(207 if taken.errors else 202, taken)
-        return self._none_taken(taken)
+        return self._none_taken(taken, call.trace)
 
     async def feedback(self, call: Call) -> Response:
         """Passes a verdict on as an event."""
@@ -93,7 +93,7 @@ class Records:
         self._front.metrics.events(taken.accepted, len(taken.errors))
         return taken
 
-    def _none_taken(self, taken: EventsTaken) -> Response:
+    def _none_taken(self, taken: EventsTaken, trace: str) -> Response:
         """The problem of a call without a good event."""
         errors = [
             ProblemError(
@@ -106,4 +106,4 @@ class Records:
         ]
         problem, _ = problem_of(InvalidEvent("invalid", "no event was accepted"), None)
         self._front.metrics.refused(problem.type.removeprefix(URN))
-        return problem_response(replace(problem, errors=errors))
+        return problem_response(replace(problem, errors=errors, request_id=trace))

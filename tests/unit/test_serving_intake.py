@@ -1,11 +1,13 @@
 """Events over HTTP are refused, none of them sent, while too many wait for the broker."""
 
+import time
+
 import pytest
 
 from core.settings import Settings
 from schemas.codec import encode
 from schemas.errors import Overloaded, Unavailable
-from schemas.events import EventItem, ItemViewed
+from schemas.events import EventItem, ItemViewed, Searched
 from serving.intake import EventIntake
 from serving.outbox import Delivery, Outgoing
 
@@ -59,3 +61,22 @@ def test_who_waited_for_a_turn_as_long_as_the_broker_may_take_is_refused_unsent(
     with pytest.raises(Unavailable):
         intake.take(_body(1), within_s=0.0)
     assert outbox.sent == []
+
+
+def test_a_time_that_streams_would_refuse_is_refused_in_the_reply() -> None:
+    now_s = int(time.time())
+    times = [4_000_000_000_000, now_s, 1_300_000_000_000, now_s * 1_000]
+    body = encode(
+        [Searched(event_id="e", event_time_ms=at, visitor_id="v", query="mug") for at in times]
+    )
+    intake = EventIntake(Settings(), "serving-1", SlowOutbox())  # type: ignore[arg-type]
+    errors = intake.take(body).errors
+    assert [(each.index, each.reason) for each in errors] == [(0, "future"), (1, "seconds")]
+    replay = EventIntake(Settings(), "serving-1", SlowOutbox(), lambda: True)  # type: ignore[arg-type]
+    assert replay.take(body).accepted == len(times)
+
+
+def test_an_unknown_event_is_told_the_names_there_are() -> None:
+    intake = EventIntake(Settings(), "serving-1", SlowOutbox())  # type: ignore[arg-type]
+    (error,) = intake.take(b'{"event_name": "purchas"}').errors
+    assert "expected one of view_item_list, select_item" in error.message
