@@ -9,6 +9,7 @@ import os
 import secrets
 from collections.abc import Iterator
 
+import httpx
 import hypothesis
 import pytest
 
@@ -16,9 +17,13 @@ from local.child import free_ports
 from local.clickhouse import EmbeddedClickHouse
 from local.kafka import EmbeddedKafka
 
-# A busy machine is no reason to fail.
+# A busy machine is no reason to fail: no deadline for an example, and none of five seconds for a
+# reply where a test names none (the module's functions have this very object as their default).
 hypothesis.settings.register_profile("shoploop", deadline=None)
 hypothesis.settings.load_profile("shoploop")
+_REPLY_WITHIN_S = 60.0
+for _phase in ("connect", "read", "write", "pool"):
+    setattr(httpx._config.DEFAULT_TIMEOUT_CONFIG, _phase, _REPLY_WITHIN_S)
 
 
 @pytest.fixture(scope="session")

@@ -59,7 +59,7 @@ class EchoLoop:
                 said_s = time.monotonic()
                 self._say_progress()
         follower.close()
-        self._producer.flush(5)
+        self._producer.flush(60)
 
     def _take(self, name, message) -> None:
         record = self._decoders[name](message.value())

@@ -65,7 +65,7 @@ class Receiver:
     ) -> None:
         self._server.shutdown()
         self._server.server_close()
-        self._thread.join(timeout=5)
+        self._thread.join(timeout=60)
 
     def take(self, body: bytes) -> None:
         """Keeps the spans of one export."""

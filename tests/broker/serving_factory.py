@@ -45,7 +45,7 @@ from schemas.watermarks import Progress, Watermark
 from serving.answer import is_explored
 
 ITEMS = ("a", "b", "c", "d", "e", "f")
-PROCESSES_WITHIN_S = 60.0
+WITHIN_S = 120.0
 
 
 def _version_factory() -> ModuleType:
@@ -84,7 +84,7 @@ class Shop:
 
     def flush(self) -> None:
         """Waits until everything is written."""
-        assert self.producer.flush(20) == 0
+        assert self.producer.flush(WITHIN_S) == 0
 
     def stock(self) -> None:
         """A catalogue of six items, all bought once by someone, in wall time."""
@@ -200,7 +200,7 @@ class Reader:
         self._follower = Follower(self.settings, [self.topic])
         self._decode = msgspec.json.Decoder(self.record or self.topic.record).decode
 
-    def until(self, found: Callable[[list[Any]], bool], within_s: float = 30.0) -> list[Any]:
+    def until(self, found: Callable[[list[Any]], bool], within_s: float = WITHIN_S) -> list[Any]:
         """All records so far, once `found` says that they are enough."""
         deadline = time.monotonic() + within_s
         while not found(self.records):
@@ -233,7 +233,7 @@ def reading(settings: Settings, topic: Topic) -> Iterator[Reader]:
 class Served(Reader):
     """The answers on `predictions`, watermarks left out."""
 
-    def answers(self, request_ids: list[str], within_s: float = 30.0) -> dict[str, Prediction]:
+    def answers(self, request_ids: list[str], within_s: float = WITHIN_S) -> dict[str, Prediction]:
         """The first served answer to each of these requests."""
         wanted = set(request_ids)
         self.until(lambda _: wanted <= set(self.served()), within_s)
@@ -276,7 +276,7 @@ class Process:
 
     def wait_ready(self) -> None:
         """Waits until `/healthz` says 200."""
-        deadline = time.monotonic() + PROCESSES_WITHIN_S
+        deadline = time.monotonic() + WITHIN_S
         while True:
             assert self.child.poll() is None, self.log.read_text()
             assert time.monotonic() < deadline, self.log.read_text()
@@ -290,12 +290,12 @@ class Process:
     def kill(self) -> None:
         """Ends it without warning."""
         self.child.send_signal(signal.SIGKILL)
-        self.child.wait(timeout=20)
+        self.child.wait(timeout=60)
 
     def stop(self) -> int:
         """Ends it politely; returns its exit status."""
         self.child.send_signal(signal.SIGTERM)
-        return self.child.wait(timeout=30)
+        return self.child.wait(timeout=60)
 
 
 @contextmanager
@@ -328,7 +328,7 @@ def running(
     finally:
         if child.poll() is None:
             child.kill()
-            child.wait(timeout=20)
+            child.wait(timeout=60)
 
 
 def unexplored_id() -> str:

@@ -49,14 +49,14 @@ class Worker:
 
     def kill(self) -> None:
         self._process.kill()
-        self._process.wait(30)
+        self._process.wait(60)
 
     def stop(self) -> int:
         self._process.terminate()
-        return self._process.wait(60)
+        return self._process.wait(WITHIN_S)
 
     def wait(self) -> int:
-        return self._process.wait(60)
+        return self._process.wait(WITHIN_S)
 
     def __enter__(self) -> Worker:
         return self
@@ -82,7 +82,7 @@ class Shop:
 
     def flush(self) -> None:
         """Waits until everything is written."""
-        assert self._producer.flush(20) == 0
+        assert self._producer.flush(WITHIN_S) == 0
 
     def barrier(self, number: int, at_ms: int, *, final: bool = False) -> None:
         event = EventWatermark(event_time_ms=at_ms, barrier=number, run_id="run", final=final)

@@ -54,7 +54,7 @@ def say(settings: Settings, *alerts: Alert) -> None:
     client = producer(settings)
     for alert in alerts:
         client.produce(topic_name(settings, topics.ALERTS), encode(alert), key=alert.alert_id)
-    assert client.flush(10) == 0
+    assert client.flush(60) == 0
 
 
 class Told:
@@ -85,11 +85,11 @@ class Running:
 
     def stop(self) -> None:
         self._stop.set()
-        self._thread.join(timeout=30)
+        self._thread.join(timeout=60)
         assert not self._thread.is_alive()
 
 
-def wait_for(happened: Callable[[], bool], within_s: float = 30.0) -> None:
+def wait_for(happened: Callable[[], bool], within_s: float = 120.0) -> None:
     deadline = time.monotonic() + within_s
     while not happened():
         assert time.monotonic() < deadline

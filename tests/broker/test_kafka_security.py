@@ -90,16 +90,16 @@ def _enroll(address: str) -> None:
     admin: Any = AdminClient({"bootstrap.servers": address})
     scram = ScramCredentialInfo(ScramMechanism.SCRAM_SHA_512, 4_096)
     change = UserScramCredentialUpsertion(USER, scram, PASSWORD.encode())
-    admin.alter_user_scram_credentials([change])[USER].result(30)
+    admin.alter_user_scram_credentials([change])[USER].result(60)
 
 
 def test_every_kind_of_client_gets_in(guarded: Settings) -> None:
     ensure_topics(guarded, (topics.MODELS,))
     client = producer(guarded)
     client.produce(topic_name(guarded, topics.MODELS), b"{}", b"recommend")
-    assert client.flush(30) == 0
+    assert client.flush(60) == 0
     reader = Follower(guarded, (topics.MODELS,))
-    assert [message.value() for _, message in reader.catch_up(30)] == [b"{}"]
+    assert [message.value() for _, message in reader.catch_up(60)] == [b"{}"]
     reader.close()
     assert TopicIds(guarded)([topic_name(guarded, topics.MODELS)])
     assert all(lag.records is None for lag in group_lags(guarded))
@@ -234,7 +234,7 @@ def test_a_closed_process_is_open_to_its_keys_alone_and_logs_no_secret(
         closed.until(401, "/v1/recommend", asking, question)
     finally:
         child.terminate()
-        child.wait(30)
+        child.wait(60)
     secrets = [PASSWORD, CLICKHOUSE_PASSWORD, MAIL_PASSWORD, token, strange]
     secrets += [key.rpartition("_")[2] for key in (asking, watching, slow)]
     written = [closed.log, *(each for each in Path(guarded.home).rglob("*") if each.is_file())]
@@ -246,5 +246,5 @@ def test_a_closed_process_is_open_to_its_keys_alone_and_logs_no_secret(
 
 def test_off_loopback_without_keys_it_says_what_to_do(closed: Closed, tmp_path: Path) -> None:
     child = closed.start(SHOPLOOP_HOME=str(tmp_path / "empty"), SHOPLOOP_JWT_ISSUER="")
-    assert child.wait(30) == 2
+    assert child.wait(60) == 2
     assert "shoploop keys create" in closed.log.read_text()

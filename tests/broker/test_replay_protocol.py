@@ -127,7 +127,7 @@ def test_the_live_view_draws_the_strip_the_rates_and_the_retrains(settings):
 def test_a_shop_that_holds_events_is_refused(settings):
     producer = kafka.producer(settings)
     producer.produce(kafka.topic_name(settings, topics.EVENTS), b"{}")
-    producer.flush(10)
+    producer.flush(60)
     with pytest.raises(BadSettings, match="wants an empty shop"):
         replayed(settings, HISTORY)
 

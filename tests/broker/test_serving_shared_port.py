@@ -46,7 +46,7 @@ def test_processes_share_a_port_over_a_kill_and_a_name_only_with_themselves(
 def _ask(replica: Process) -> str | None:
     """The id of a question that was answered, over a connection of its own."""
     try:
-        reply = httpx.post(f"{replica.url}/v1/recommend", json={"visitor_id": "first"}, timeout=10)
+        reply = httpx.post(f"{replica.url}/v1/recommend", json={"visitor_id": "first"}, timeout=60)
     except httpx.TransportError:
         return None
     assert reply.status_code == 200, reply.text
@@ -58,7 +58,7 @@ def _said(replica: Process, times: int) -> set[str]:
     asked: dict[str, Any] = {
         "json": {"visitor_id": "first"},
         "headers": {"Idempotency-Key": "k-1"},
-        "timeout": 10,
+        "timeout": 60,
     }
     replies = [httpx.post(f"{replica.url}/v1/recommend", **asked) for _ in range(times)]
     assert {reply.status_code for reply in replies} == {200}
@@ -67,7 +67,7 @@ def _said(replica: Process, times: int) -> set[str]:
 
 def _until_served_by(replica: Process, answers: Served, wanted: set[str]) -> None:
     found: set[str] = set()
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while not wanted <= found:
         assert time.monotonic() < deadline, found
         asked = [_ask(replica) for _ in range(8)]
@@ -84,7 +84,7 @@ def _refused(shop: Shop, name: str, port: int) -> None:
     }
     command = [sys.executable, "-m", "serving", "--name", name, "--port", str(port)]
     done = subprocess.run(
-        command, env=environ, cwd=ROOT, timeout=60, capture_output=True, text=True, check=False
+        command, env=environ, cwd=ROOT, timeout=120, capture_output=True, text=True, check=False
     )
     assert done.returncode == 2, done.stderr
     (line,) = done.stderr.strip().splitlines()

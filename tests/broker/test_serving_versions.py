@@ -39,9 +39,9 @@ def _knocking(process: Process, stop: threading.Event, replies: list[httpx.Respo
 
 def _another(replies: list[httpx.Response], load: threading.Thread) -> None:
     """Returns once the load has had one more reply, or has ended."""
-    known, deadline = len(replies), time.monotonic() + 30.0
+    known, deadline = len(replies), time.monotonic() + 120.0
     while len(replies) == known and load.is_alive():
-        assert time.monotonic() < deadline, "no reply to the load in 30 s"
+        assert time.monotonic() < deadline, "no reply to the load in 120 s"
         time.sleep(0.005)
 
 
@@ -211,7 +211,7 @@ def test_killed_replica_leaves_every_request_answered_once(
             shop.flush()
             doomed.kill()
         with running(shop.settings, "--name", "serving-2"):
-            predictions.answers(asked, within_s=60)
+            predictions.answers(asked)
     assert {len(predictions.served()[request_id]) for request_id in asked} == {1}
 
 

@@ -102,7 +102,7 @@ def test_the_sink_says_how_far_it_is(settings: Settings) -> None:
     (port,) = free_ports(1)
 
     def figures() -> dict[bytes, float]:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as reply:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=60) as reply:
             return {line.split()[0]: float(line.split()[1]) for line in reply.read().splitlines()}
 
     with running_sink(msgspec.structs.replace(settings, http_port=port)):
@@ -184,7 +184,7 @@ def _make_again(settings: Settings) -> None:
     admin = AdminClient({"bootstrap.servers": settings.kafka, "log_level": 0})
     name = topic_name(settings, topics.METRICS)
     admin.delete_topics([name])[name].result(WITHIN_S)
-    wait_until(lambda: name not in admin.list_topics(timeout=5).topics, "topic still there")
+    wait_until(lambda: name not in admin.list_topics(timeout=60).topics, "topic still there")
     ensure_topics(settings)
 
 

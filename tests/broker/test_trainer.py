@@ -81,7 +81,7 @@ def test_a_trainer_killed_in_training_takes_the_retrain_up_again_as_one_version(
         until(lambda: "training" in decider.states("r1"), log)
     finally:
         process.kill()
-        process.wait(10)
+        process.wait(60)
     with running_trainer(settings, log):
         until(lambda: "published" in decider.states("r1"), log)
     published = decider.published()

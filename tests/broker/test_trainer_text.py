@@ -50,7 +50,7 @@ def test_a_trainer_killed_between_stages_goes_on_and_publishes_one_version(
         until(lambda: list(run.glob(".partial-*")) and (run / "corpus").exists(), log)
     finally:
         process.kill()
-        process.wait(10)
+        process.wait(60)
     corpus_made = (run / "corpus" / "stage.json").stat().st_mtime_ns
     with running_trainer(settings, log):
         until(lambda: "published" in decider.states("r1"), log)

@@ -73,7 +73,7 @@ class Decider:
                 items=[EventItem(item_id=item) for item in one.item_ids],
             )
             self.write(topics.EVENTS_VALID, one.visitor_id, purchase)
-        assert self._producer.flush(20) == 0
+        assert self._producer.flush(60) == 0
         offsets = self.offsets()
         with running_sink(self.settings), connected(self.settings.clickhouse) as client:
             migrate(client)
@@ -107,7 +107,7 @@ class Decider:
         )
         retrain = msgspec.structs.replace(retrain, **changes)
         self.write(topics.RETRAIN, retrain.task, retrain)
-        assert self._producer.flush(20) == 0
+        assert self._producer.flush(60) == 0
         return retrain
 
     def write(self, topic: Topic, key: str, record: Any) -> None:
@@ -162,7 +162,7 @@ def running_trainer(settings: Settings, log: Path) -> Iterator[subprocess.Popen[
         yield process
     finally:
         process.send_signal(signal.SIGTERM)
-        status = process.wait(30)
+        status = process.wait(60)
     assert status == 0, log.read_text()
 
 

@@ -29,7 +29,7 @@ async def application(scope: Any, receive: Any, send: Any) -> None:
 class Hasty(BoundedProtocol):
     """Waits for no head, and for no one to take its reply."""
 
-    head_within_s = 0.05
+    head_within_s = 0.3
     taken_within_s = 0.05
 
 
@@ -47,19 +47,21 @@ def serving(
     config.http = protocol
     thread = threading.Thread(target=server.run, args=([bound_socket(settings)],))
     thread.start()
-    deadline = time.monotonic() + 30
-    while not server.started:
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
-    yield settings.http_port
-    server.should_exit = True
-    thread.join(timeout=30)
+    deadline = time.monotonic() + 60
+    try:
+        while not server.started:
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+        yield settings.http_port
+    finally:
+        server.should_exit = True
+        thread.join(timeout=60)
     assert not thread.is_alive()
 
 
 def answer(port: int, data: bytes) -> bytes:
     """What comes back until the server closes the connection."""
-    with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
         with contextlib.suppress(OSError):  # it was refused while it was still being sent
             connection.sendall(data)
         parts = []

@@ -30,7 +30,7 @@ def settings() -> Settings:
 
 def come(stack: ExitStack, port: int, said: bytes) -> socket.socket:
     """A caller who says this and nothing more."""
-    caller = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=30))
+    caller = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=60))
     caller.sendall(said)
     return caller
 
@@ -71,7 +71,7 @@ def test_who_waits_for_an_answer_keeps_its_place_and_one_more_is_refused(
     held = Connections(2)
     with serving(settings, held=held, called=slow) as port, ExitStack() as stack:
         waiting = [come(stack, port, ASKED) for _ in range(2)]
-        assert all(begun.acquire(timeout=30) for _ in waiting)
+        assert all(begun.acquire(timeout=60) for _ in waiting)
         refused = answer(port, b"")
         may_end.set()
         assert all(caller.recv(65_536).startswith(b"HTTP/1.1 200") for caller in waiting)
@@ -92,8 +92,8 @@ def test_who_does_not_take_the_reply_loses_the_connection(settings: Settings) ->
     held = Connections(2)
     with serving(settings, Hasty, held=held, called=large) as port, ExitStack() as stack:
         come(stack, port, b"GET / HTTP/1.1\r\n\r\n")
-        assert begun.wait(30)
-        deadline = time.monotonic() + 30
+        assert begun.wait(60)
+        deadline = time.monotonic() + 60
         while len(held):
             assert time.monotonic() < deadline
             time.sleep(0.005)
@@ -107,7 +107,7 @@ def test_who_never_shakes_hands_gives_way(settings: Settings, tmp_path: Path) ->
     with serving(settings, held=Connections(3), tls=tls) as port, ExitStack() as stack:
         silent = [come(stack, port, b"") for _ in range(9)]
         with (
-            socket.create_connection(("127.0.0.1", port), timeout=30) as plain,
+            socket.create_connection(("127.0.0.1", port), timeout=60) as plain,
             trusted.wrap_socket(plain, server_hostname="127.0.0.1") as caller,
         ):
             caller.sendall(ASKED)

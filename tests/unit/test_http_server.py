@@ -42,7 +42,7 @@ def test_a_long_body_is_no_long_head(port: int) -> None:
 
 
 def test_a_head_without_end_is_refused(port: int) -> None:
-    with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
         connection.sendall(b"GET / HTTP/1.1\r\nX-A: " + b"a" * (MAX_HEAD_BYTES + 1))
         found = connection.recv(65_536)
     assert found.startswith(b"HTTP/1.1 431")
@@ -78,7 +78,7 @@ def test_who_sends_no_further_head_after_a_reply_loses_the_connection(
 ) -> None:
     with (
         serving(Settings(http_port=free_ports(1)[0]), Hasty) as port,
-        socket.create_connection(("127.0.0.1", port), timeout=30) as connection,
+        socket.create_connection(("127.0.0.1", port), timeout=60) as connection,
     ):
         connection.sendall(question)
         found = connection.recv(65_536)
@@ -92,7 +92,7 @@ def test_who_sends_no_further_head_after_a_reply_loses_the_connection(
 def test_a_wish_to_change_the_protocol_is_passed_over_and_the_body_is_read(port: int) -> None:
     wish = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMA\r\n"
     asked = b"POST / HTTP/1.1\r\nHost: shop\r\n" + wish + b"Content-Length: 5\r\n\r\nmug-1"
-    with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
         for question in (asked, asked, asked.replace(b"Upgrade, ", b"close, Upgrade, ")):
             connection.sendall(question[:90])
             connection.sendall(question[90:])

@@ -103,7 +103,7 @@ def token(
 
 def checked(issuer: Issuer, text: str) -> Any:
     """The bearer, waiting while keys are fetched."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while True:
         try:
             return issuer.check(text)
@@ -188,7 +188,7 @@ def test_a_symmetric_key_in_the_set_is_never_used(local: LocalIssuer, issuer: Is
 
 def test_a_new_kid_is_fetched_and_strange_ones_cause_no_storm(local: LocalIssuer) -> None:
     local.kids, local.extra = ["rsa"], []
-    patient = Issuer(local.url, AUDIENCE, fetcher(local.url, ""), asked_again_after_s=30)
+    patient = Issuer(local.url, AUDIENCE, fetcher(local.url, ""), asked_again_after_s=3_600)
     checked(patient, token(local))
     asked = local.asked
     for _ in range(50):
@@ -198,7 +198,7 @@ def test_a_new_kid_is_fetched_and_strange_ones_cause_no_storm(local: LocalIssuer
     quick = Issuer(local.url, AUDIENCE, fetcher(local.url, ""), asked_again_after_s=0.01)
     checked(quick, token(local))
     local.kids = ["ed"]
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while True:  # refused while the last fetch is fresh, then fetched
         try:
             assert checked(quick, token(local, "ed")).subject == "client-7"

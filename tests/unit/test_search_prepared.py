@@ -146,7 +146,7 @@ def test_items_taken_in_while_vectors_are_made_are_covered_in_the_end(tmp_path: 
             shop.items.put([Item(item_id=item.item_id, updated_at_ms=2, title=f"cup {number}")])
             shop.obey()
         waited = threading.Event()
-        for _ in range(1_000):
+        for _ in range(6_000):
             shop.obey()
             if shop.versions.loaded["search"].version == new:
                 break

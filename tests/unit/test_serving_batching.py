@@ -50,7 +50,7 @@ class Desk:
         self.batches.append([each.request_id for each in batch])
         self.entered.set()
         if self.gate is not None:
-            assert self.gate.wait(20)
+            assert self.gate.wait(60)
         for each in batch:
             if each.request_id.startswith("bad"):
                 raise InvalidEvent("bad", each.request_id)
@@ -79,7 +79,7 @@ class Desk:
             return asyncio.run(ask(batcher))  # type: ignore[arg-type]
         finally:
             batcher.close()
-            worker.join(timeout=20)
+            worker.join(timeout=60)
             assert not worker.is_alive()
 
     async def held_up(self, batcher: Batcher, *names: str) -> list[asyncio.Task[Prediction]]:

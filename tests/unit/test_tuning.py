@@ -26,7 +26,7 @@ def _study(gain: float, trials: int = 12, seed: int = 5) -> tuple[Tuned, list[Pa
         for _ in range(3):
             yield NOISE - gain * (float(parameters["x"]) - 0.5) ** 2
 
-    budget = Budget(trials=trials, within_s=60.0)
+    budget = Budget(trials=trials, within_s=3_600.0)
     return tune(KNOBS, {"x": 3.0, "size": 4}, folds, budget, seed, "test"), asked
 
 
@@ -59,7 +59,7 @@ def test_bad_trials_are_pruned_and_the_seed_repeats_the_study() -> None:
 
 def test_a_recipe_is_tuned_on_the_last_weeks_from_the_champions() -> None:
     champion = Recipe(epochs=1, batch_rows=64)
-    settings = TuneSettings(trials=2, within_s=60.0, folds=2)
+    settings = TuneSettings(trials=2, within_s=3_600.0, folds=2)
     recipe, study = tuned_recipe(shop_data(40), champion, settings, "asked for")
     assert study.trials[0].parameters == pytest.approx(as_parameters(champion))
     assert len(study.trials[0].folds) == 2
