@@ -9,7 +9,7 @@ import numpy as np
 from record_samples import outcome, prediction, purchase
 
 from adapters.clickhouse import ClickHouse
-from adapters.tables import OF_TOPIC
+from adapters.tables import OF_TOPIC, SCHEMA
 from console.saved import parameters, saved_query
 from schemas.events import EventItem
 from schemas.outcomes import SlotLabel
@@ -42,6 +42,17 @@ class Tables:
         """Stores what was put."""
         Store(self.client).write(self._batch.filled())
         self._batch = Batch({})
+
+    def empty(self) -> None:
+        """Takes every row away again; what was put and not written is forgotten."""
+        self._batch = Batch({})
+        filled = self.client.query_rows(
+            "SELECT name FROM system.tables WHERE database = {name:String} AND total_rows > 0",
+            {"name": self.client.database},
+        )
+        for (name,) in filled:
+            if name != SCHEMA:
+                self.client.command(f"TRUNCATE TABLE `{name}`")
 
     def ask(self, name: str, **values: Any) -> list[dict[str, Any]]:
         self.write()

@@ -2,27 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-import pytest
 from msgspec.structs import replace
 from record_samples import purchase
 from tables_factory import DAY_MS, MINUTE_MS, START_MS, Tables, answer, bought, judged, label
 
-from adapters.clickhouse import connected
-from adapters.tables_migrate import migrate
 from schemas import topics
 from schemas.events import CartAdded, EventItem, ItemListViewed, RefundMade, Searched
 from schemas.items import Item
 
 HOUR_MS = 60 * MINUTE_MS
-
-
-@pytest.fixture
-def tables(unique_database: str) -> Iterator[Tables]:
-    with connected(unique_database) as client:
-        migrate(client)
-        yield Tables(client)
 
 
 def test_rates_take_each_answers_newest_final_statement(tables: Tables) -> None:

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
 from msgspec.structs import replace
 from record_samples import ALARM, GATE, METRIC, RETRAIN, WEIGHTS
 from tables_factory import DAY_MS, MINUTE_MS, START_MS, Tables, answer, bought, judged, label
 
-from adapters.clickhouse import connected
-from adapters.tables_migrate import migrate
 from schemas import topics
 from schemas.audit import AdminAction
 from schemas.items import Item
@@ -22,13 +18,6 @@ from schemas.resent import Resent
 from streams.sink_refused import DeadLetter
 
 HOUR_MS = 60 * MINUTE_MS
-
-
-@pytest.fixture
-def tables(unique_database: str) -> Iterator[Tables]:
-    with connected(unique_database) as client:
-        migrate(client)
-        yield Tables(client)
 
 
 def test_dead_letters_know_whether_they_were_sent_again(tables: Tables) -> None:

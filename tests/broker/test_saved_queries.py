@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -11,8 +10,6 @@ import pytest
 from record_samples import RECORDS, purchase
 from tables_factory import DAY_MS, MINUTE_MS, START_MS, Tables, answer, bought
 
-from adapters.clickhouse import connected
-from adapters.tables_migrate import migrate
 from console.saved import SAVED
 from core.replay_judge import Judge
 from core.replay_plan import Ask
@@ -22,13 +19,6 @@ from schemas.events import EventItem, ItemListViewed
 from schemas.metrics import Alert
 
 SURFACES = ("home", "discover", "buy_again")
-
-
-@pytest.fixture
-def tables(unique_database: str) -> Iterator[Tables]:
-    with connected(unique_database) as client:
-        migrate(client)
-        yield Tables(client)
 
 
 def test_hits_and_recall_follow_the_report_protocol(tables: Tables) -> None:
