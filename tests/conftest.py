@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import sys
 from collections.abc import Iterator
 
 import httpx
@@ -16,6 +17,11 @@ import pytest
 from local.child import free_ports
 from local.clickhouse import EmbeddedClickHouse
 from local.kafka import EmbeddedKafka
+
+# Where the caller forbids compiled modules, each of the many processes that tests start would
+# compile thousands of files anew.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 # A busy machine is no reason to fail: no deadline for an example, and none of five seconds for a
 # reply where a test names none (the module's functions have this very object as their default).

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,13 +17,14 @@ from confluent_kafka import KafkaError, TopicPartition
 
 from adapters.clickhouse import ClickHouse, connected
 from adapters.kafka import consumer, producer, topic_name
-from adapters.tables import TABLES
+from adapters.tables import TABLES, Table
+from adapters.tables_progress import tables_of
 from core.settings import Settings
 from schemas.topics import Topic
 from streams.sink import sink_until
 
 ROOT = Path(__file__).parents[2]
-WITHIN_S = 60.0
+WITHIN_S = 150.0
 _PROGRAM = (
     "import os; from core.settings import parse; from streams.sink import run; "
     "run(parse(os.environ))"
@@ -101,10 +102,12 @@ def readable(settings: Settings, topic: Topic) -> int:
     return count
 
 
-def stored(client: ClickHouse, settings: Settings, topic: Topic) -> tuple[int, int]:
-    """How many rows of a topic all tables hold, and how many different records they are of."""
+def stored(
+    client: ClickHouse, settings: Settings, topic: Topic, tables: Sequence[Table] = TABLES
+) -> tuple[int, int]:
+    """How many rows of a topic these tables hold, and how many different records they are of."""
     union = " UNION ALL ".join(
-        f"SELECT _topic, _topic_id, _partition, _offset FROM `{table.name}`" for table in TABLES
+        f"SELECT _topic, _topic_id, _partition, _offset FROM `{table.name}`" for table in tables
     )
     rows = client.query_rows(
         f"SELECT count(), uniqExact(_topic_id, _partition, _offset) FROM ({union}) "
@@ -128,7 +131,7 @@ def wait_stored(settings: Settings, wanted: dict[Topic, int]) -> None:
         for topic, count in wanted.items():
             wait_until(
                 lambda topic=topic, count=count: (  # type: ignore[misc]
-                    stored(client, settings, topic)[0] >= count
+                    stored(client, settings, topic, tables_of(topic.name))[0] >= count
                 ),
                 f"{topic.name}: {count} records wanted",
             )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import subprocess
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -15,11 +16,11 @@ from sink_factory import (
     readable,
     settings_of,
     start_sink,
-    stored,
+    wait_stored,
     wait_until,
 )
 
-from adapters.clickhouse import connected
+from adapters.clickhouse import ClickHouse, connected
 from adapters.kafka import ensure_topics, producer, topic_name
 from adapters.tables_migrate import migrate
 from adapters.tables_progress import sunk_offsets
@@ -27,9 +28,9 @@ from core.settings import Settings
 from schemas import topics
 from schemas.codec import encode
 
-KILLS = 4
+KILLS = 3
 # Written before each start, so that kills fall into large blocks as well as into small ones.
-BACKLOG = 40_000
+BACKLOG = 20_000
 READ = (topics.PREDICTIONS, topics.OUTCOMES, topics.EVENTS_VALID, topics.METRICS)
 
 
@@ -38,42 +39,40 @@ def test_killed_again_and_again_the_sink_stores_every_record_once(
 ) -> None:
     settings = settings_of(kafka_address, unique_database, unique_prefix)
     ensure_topics(settings)
-    with connected(settings.clickhouse) as client:
-        migrate(client)
     stop = threading.Event()
-    writer = threading.Thread(target=_write, args=(settings, stop))
-    writer.start()
-    try:
-        _kill_again_and_again(settings, tmp_path / "sink.log", random.Random(5))
-    finally:
-        stop.set()
-        writer.join(WITHIN_S)
+    with connected(settings.clickhouse) as client, ThreadPoolExecutor(1) as pool:
+        migrate(client)
+        writing = pool.submit(_write, settings, stop)
+        try:
+            _kill_again_and_again(settings, client, tmp_path / "sink.log", random.Random(5))
+        finally:
+            stop.set()
+        writing.result(WITHIN_S)
     sink = start_sink(settings, tmp_path / "sink.log")
     try:
-        with connected(settings.clickhouse) as client:
-            for topic in READ:
-                count = readable(settings, topic)
-                assert count > 100
-                wait_until(
-                    lambda t=topic, n=count: stored(client, settings, t)[0] >= n,  # type: ignore[misc]
-                    f"{topic.name} is not stored",
-                )
-                assert stored(client, settings, topic) == (count, count)
+        counts = {topic: readable(settings, topic) for topic in READ}
+        assert min(counts.values()) > 100
+        wait_stored(settings, counts)
     finally:
         sink.terminate()
-    assert sink.wait(WITHIN_S) == 0, (tmp_path / "sink.log").read_text()
+        status = sink.wait(WITHIN_S)
+    assert status == 0, (tmp_path / "sink.log").read_text()
 
 
-def _kill_again_and_again(settings: Settings, log: Path, chance: random.Random) -> None:
+def _kill_again_and_again(
+    settings: Settings, client: ClickHouse, log: Path, chance: random.Random
+) -> None:
     for number in range(KILLS):
         _write_backlog(settings, number)
+        before = _sunk(client)
         sink = start_sink(settings, log)
-        before = _sunk(settings)
-        wait_until(lambda at=before: _sunk(settings) > at, "the sink stores nothing")  # type: ignore[misc]
-        with pytest.raises(subprocess.TimeoutExpired):
-            sink.wait(chance.uniform(0, 1.2))
-        sink.kill()
-        sink.wait()
+        try:
+            wait_until(lambda at=before: _sunk(client) > at, "the sink stores nothing")  # type: ignore[misc]
+            with pytest.raises(subprocess.TimeoutExpired):
+                sink.wait(chance.uniform(0, 1.2))
+        finally:
+            sink.kill()
+            sink.wait()
 
 
 def _write_backlog(settings: Settings, number: int) -> None:
@@ -89,9 +88,8 @@ def _write_backlog(settings: Settings, number: int) -> None:
     assert client.flush(WITHIN_S) == 0
 
 
-def _sunk(settings: Settings) -> int:
-    with connected(settings.clickhouse) as client:
-        return sum(sunk_offsets(client).values())
+def _sunk(client: ClickHouse) -> int:
+    return sum(sunk_offsets(client).values())
 
 
 def _write(settings: Settings, stop: threading.Event) -> None:
