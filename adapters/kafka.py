@@ -19,7 +19,9 @@ from confluent_kafka import (
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
-from adapters.kafka_errors import PASSING, is_record
+from adapters.kafka_errors import ANSWER_WITHIN_S as ANSWER_WITHIN_S
+from adapters.kafka_errors import asked as asked
+from adapters.kafka_errors import is_record
 from adapters.kafka_errors import raise_if_lasting as raise_if_lasting
 from adapters.kafka_security import Refusals, client_options, listed_topics, refused_text
 from core.settings import Settings
@@ -27,7 +29,6 @@ from schemas import topics
 from schemas.errors import BadSettings, Unavailable
 from schemas.topics import Topic
 
-ANSWER_WITHIN_S = 15.0
 _COMMON: dict[str, Any] = {
     "socket.nagle.disable": True,
     "reconnect.backoff.ms": 250,
@@ -177,17 +178,12 @@ def end_offsets(settings: Settings, client: Consumer, topic: Topic) -> dict[int,
 
 def ends_of(client: Consumer, name: str, number: int) -> tuple[int, int]:
     """The first and the next offset of a partition."""
-    deadline = time.monotonic() + ANSWER_WITHIN_S
-    while True:
-        try:
-            place = TopicPartition(name, number)
-            low, high = client.get_watermark_offsets(place, timeout=ANSWER_WITHIN_S)
-            return int(low), int(high)
-        except KafkaException as error:
-            # A topic made a moment ago may have no leader yet.
-            if error.args[0].code() not in PASSING or time.monotonic() > deadline:
-                raise Unavailable(f"offsets of {name}[{number}]: {error}") from error
-        time.sleep(0.05)
+    place = TopicPartition(name, number)
+    low, high = asked(
+        lambda: client.get_watermark_offsets(place, timeout=ANSWER_WITHIN_S),
+        f"offsets of {name}[{number}]",
+    )
+    return int(low), int(high)
 
 
 class Follower:

@@ -20,7 +20,9 @@ from confluent_kafka import Consumer, Message, TopicPartition
 from adapters.health import counters_text, start_health
 from adapters.kafka import (
     ANSWER_WITHIN_S,
+    asked,
     consumer,
+    ends_of,
     ensure_topics,
     group_name,
     raise_if_lasting,
@@ -179,7 +181,10 @@ class Feed:
 
     def done(self, message: Message) -> None:
         """What the record says has been delivered."""
-        self._consumer.commit(message=message, asynchronous=False)
+        asked(
+            lambda: self._consumer.commit(message=message, asynchronous=False),
+            "how far alerts are told",
+        )
 
     def close(self) -> None:
         """Leaves the group."""
@@ -187,11 +192,16 @@ class Feed:
 
     def _begin(self, client: Consumer, places: list[TopicPartition]) -> None:
         """Keeps the place where a new group begins, so that nothing is missed from here on."""
-        for place in client.committed(places, timeout=ANSWER_WITHIN_S):
+        for place in asked(
+            lambda: client.committed(places, timeout=ANSWER_WITHIN_S), "where alerts are told from"
+        ):
             if place.offset < 0:
-                _, place.offset = client.get_watermark_offsets(place, timeout=ANSWER_WITHIN_S)
-                client.commit(offsets=[place], asynchronous=False)
+                _, place.offset = ends_of(client, place.topic, place.partition)
+                self._keep(client, place)
         self.ready = True
+
+    def _keep(self, client: Consumer, place: TopicPartition) -> None:
+        asked(lambda: client.commit(offsets=[place], asynchronous=False), "where alerts begin")
 
 
 def run(settings: Settings) -> None:

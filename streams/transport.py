@@ -161,8 +161,7 @@ class Transport:
     def end_offsets(self, topic_name: str, partitions: int) -> list[int]:
         """The next offset of each partition of a topic."""
         return [
-            int(self._consumer.get_watermark_offsets(TopicPartition(topic_name, number), 10)[1])
-            for number in range(partitions)
+            kafka.ends_of(self._consumer, topic_name, number)[1] for number in range(partitions)
         ]
 
     def close(self) -> None:
@@ -174,7 +173,10 @@ class Transport:
 
     def _assign(self, _: object, places: list[TopicPartition]) -> None:
         self.assigned = sorted({place.partition for place in places})
-        committed = self._consumer.committed(places, timeout=kafka.ANSWER_WITHIN_S)
+        committed = kafka.asked(
+            lambda: self._consumer.committed(places, timeout=kafka.ANSWER_WITHIN_S),
+            f"committed offsets of {self._topics}",
+        )
         known = {(each.topic, each.partition): each for each in committed}
         local = {key: at for key, at in self._store.offsets().items() if key in known}
         self.offsets, self._goal, self._held, self._ended = dict(local), {}, [], set()

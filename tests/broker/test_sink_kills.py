@@ -93,18 +93,23 @@ def _sunk(client: ClickHouse) -> int:
 
 
 def _write(settings: Settings, stop: threading.Event) -> None:
-    """Transactions until told to stop; what a busy broker breaks is aborted, as any writer does."""
-    client = producer(settings, transactional_id=settings.topic_prefix + "writer")
-    client.init_transactions(WITHIN_S)
-    number = 0
+    """Transactions until told to stop; after what a busy broker breaks, a new client goes on."""
+    client, number = _writer(settings), 0
     while not stop.wait(0.02):
-        client.begin_transaction()
         number += 10
         try:
+            client.begin_transaction()
             _produce_ten(client, settings, number)
             (client.abort_transaction if number % 50 == 0 else client.commit_transaction)(WITHIN_S)
         except KafkaException:
-            client.abort_transaction(WITHIN_S)
+            client = _writer(settings)
+
+
+def _writer(settings: Settings) -> Producer:
+    """A client that has ended what the one before it had begun."""
+    client = producer(settings, transactional_id=settings.topic_prefix + "writer")
+    client.init_transactions(WITHIN_S)
+    return client
 
 
 def _produce_ten(client: Producer, settings: Settings, first: int) -> None:
