@@ -5,7 +5,7 @@ topics from their beginning. Knows no record: bytes in, bytes out.
 """
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from confluent_kafka import (
@@ -246,18 +246,20 @@ class Follower:
         return found
 
     def catch_up(self, within_s: float) -> list[tuple[str, Message]]:
-        """Everything up to the ends of the topics.
+        """Everything up to the ends of the topics; raises as `until_caught_up`."""
+        return list(self.until_caught_up(within_s))
+
+    def until_caught_up(self, within_s: float) -> Iterator[tuple[str, Message]]:
+        """The same, a poll at a time, so that what was dealt with takes no memory.
 
         Raises:
             Unavailable: the ends were not reached in time.
         """
         deadline = time.monotonic() + within_s
-        found: list[tuple[str, Message]] = []
         while not self.caught_up:
             if time.monotonic() > deadline:
                 raise Unavailable(f"not read to the end within {within_s:.0f} s: {self._behind}")
-            found.extend(self.poll(0.2))
-        return found
+            yield from self.poll(0.2)
 
     def ends(self) -> dict[tuple[str, int], int]:
         """Where each partition ends as far as this client knows, by (full topic name, number)."""

@@ -156,7 +156,7 @@ def run_kind(
 
 def _make(settings: Settings) -> None:
     names = item_ids()
-    Versions(settings, names, [title_of(number) for number in range(len(names))]).make(1)
+    Versions(settings, names).make(1)
 
 
 def _work(

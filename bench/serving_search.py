@@ -66,7 +66,7 @@ def measured(shop: World, asked: int) -> dict[str, Any]:
     version = _prepare(shop)
     embedded = _fill(shop, version)
     prepared_s = time.perf_counter() - began_s
-    queries = _queries(shop)
+    queries = queries_of(shop)
     with serving(shop, "serving-words") as server:
         ready_s = _wait(server, len(shop.item_ids))
         search = _load(server, SEARCH, "/v1/search", queries, asked)
@@ -196,7 +196,7 @@ def _fill(shop: World, version: SearchVersion) -> float:
     return round(len(real) / took_s, 1)
 
 
-def _queries(shop: World, count: int = 300) -> list[str]:
+def queries_of(shop: World, count: int = 300) -> list[str]:
     """Two to four words of a title; in one of five a letter is missing."""
     random = np.random.default_rng(SEED)
     found = []
@@ -214,14 +214,14 @@ def _wait(server: Server, items: int) -> float:
     began_s = time.perf_counter()
     wanted = {"search_items": items, "search_vectors_ratio": 1.0, "text_versions": 2.0}
     while time.perf_counter() - began_s < READY_WITHIN_S:
-        figures = _figures(server)
+        figures = figures_of(server)
         if all(figures.get(f"shoploop_serving_{name}") == one for name, one in wanted.items()):
             return time.perf_counter() - began_s
         time.sleep(0.2)
     raise RuntimeError(f"not ready for searches within {READY_WITHIN_S:.0f} s: {figures}")
 
 
-def _figures(server: Server) -> dict[str, float]:
+def figures_of(server: Server) -> dict[str, float]:
     with urllib.request.urlopen(f"{server.url}/metrics", timeout=5) as reply:
         lines = reply.read().decode().splitlines()
     pairs = [line.rsplit(" ", 1) for line in lines if line and not line.startswith("#")]

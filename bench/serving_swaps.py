@@ -23,9 +23,9 @@ from adapters.home import artefacts_url, home_of
 from adapters.kafka import Follower
 from adapters.signing import load_or_create, sign
 from bench.serving_version import TASK
-from bench.serving_world import World, run_load, serving, world
+from bench.serving_world import Server, World, run_load, serving, world
 from bench.streams_ground import ground
-from core.model_version import MANIFEST, RANKER, SIGNATURE, digest, identified, sha256
+from core.model_version import MANIFEST, RANKER, SIGNATURE, VOCABULARY, digest, identified, sha256
 from core.version_memory import memory_bytes
 from schemas import topics
 from schemas.codec import encode
@@ -36,7 +36,7 @@ ITEMS, VISITORS = 100_000, 2_000
 DIFFERENT = 4
 BETWEEN_S = 2.0
 BEFORE_S, WARM_UP_S = 16.0, 4.0
-OBEYED_WITHIN_S = 30.0
+OBEYED_WITHIN_S = 120.0
 PROCESSES = 4
 _decode = msgspec.json.Decoder(PredictionRecord).decode
 
@@ -92,9 +92,10 @@ def listening(shop: World) -> Iterator[Log]:
 
 
 def varied(shop: World, number: int) -> str:
-    """A version of its own with the first one's network: other ranker weights, signed anew.
+    """A version of its own with the first one's network, signed anew.
 
-    What it costs to load is the same, and making it takes a fraction of an export.
+    It has other ranker weights, and the items in another order. What it costs to load is the same,
+    and making it takes a fraction of an export.
     """
     settings, base = shop.settings, shop.versions.names[0]
     store, key = ArtefactStore(artefacts_url(settings)), load_or_create(home_of(settings))
@@ -105,6 +106,7 @@ def varied(shop: World, number: int) -> str:
         weights["coef"] = [value + 1e-3 * number for value in weights["coef"]]
         weights["version"] = f"shipped-{number}"
     files[RANKER] = encode(ranker)
+    files[VOCABULARY] = encode([*shop.item_ids[number:], *shop.item_ids[:number]])
     listed = [digest(path, data) for path, data in sorted(files.items())]
     fresh = identified(msgspec.structs.replace(manifest, seed=number, files=listed))
     data = encode(fresh)
@@ -124,41 +126,52 @@ def swaps(shop: World, n: int = 20, rate: float = 150.0) -> dict[str, Any]:
     names = [shop.versions.names[0], *(varied(shop, k) for k in range(100, 99 + DIFFERENT))]
     weights = {names[0]: "shipped-1"}
     weights |= {name: f"shipped-{100 + place}" for place, name in enumerate(names[1:])}
-    memory = {"SHOPLOOP_VERSIONS_MEMORY_MB": str(_room_for_two(shop) // 1_000_000)}
-    trail, note = (shop.ground.folder / name for name in ("trail.txt", "note.txt"))
-    load = {
-        "path": "/v1/recommend",
-        "connections": 8,
-        "rate": rate,
-        "seconds": BEFORE_S + n * BETWEEN_S + 2.0,
-        "visitors": len(shop.visitors),
-        "trail": str(trail),
-        "note": str(note),
-        "seed": 11,
-    }
+    note = shop.ground.folder / "note.txt"
+    load = {"path": "/v1/recommend", "connections": 8, "rate": rate, "note": str(note), "seed": 11}
     shop.point(names[0])
-    found: dict[str, Any] = {}
-    with serving(shop, extra=memory) as server, listening(shop) as log:
-        thread = threading.Thread(
-            target=lambda: found.update(run_load({**load, "port": server.port}))
-        )
-        thread.start()
-        time.sleep(BEFORE_S)
-        spans = [_swap(shop, log, names[turn % len(names)]) for turn in range(1, n + 1)]
-        thread.join()
+    with serving(shop, extra=room_for_two(shop)) as server, listening(shop) as log:
+        turns = [names[turn % len(names)] for turn in range(1, n + 1)]
+        found = swapped_under(shop, server, log, load, turns)
         rss_mb = server.rss_mb()
     answered = {line.split()[0] for line in note.read_text().splitlines()}
     result = {
-        "n": len(spans),
-        "failed": sum(k for status, k in found["statuses"].items() if status != "200"),
+        "n": n,
         "mixed": _mixed(shop, weights, answered),
-        **_latencies(np.loadtxt(trail), spans),
-        "requests": found["n"],
+        **found,
         "rps": rate,
         "rss_mb": round(rss_mb),
         "items": len(shop.item_ids),
     }
     return {"swaps": result}
+
+
+def swapped_under(
+    shop: World,
+    server: Server,
+    log: Log,
+    load: dict[str, Any],
+    names: Sequence[str],
+    between_s: float = BETWEEN_S,
+) -> dict[str, Any]:
+    """Swaps to these versions, so long one after the other, under a load; failures, latencies."""
+    trail = shop.ground.folder / "trail.txt"
+    asked: dict[str, Any] = {
+        "port": server.port,
+        "visitors": len(shop.visitors),
+        "items": len(shop.item_ids),
+    }
+    asked |= {"seconds": BEFORE_S + len(names) * between_s + 2.0, "trail": str(trail)}
+    found: dict[str, Any] = {}
+    thread = threading.Thread(target=lambda: found.update(run_load({**asked, **load})))
+    thread.start()
+    time.sleep(BEFORE_S)
+    spans = [_swap(shop, log, name, between_s) for name in names]
+    thread.join()
+    return {
+        "failed": sum(k for status, k in found["statuses"].items() if status != "200"),
+        **_latencies(np.loadtxt(trail), spans),
+        "requests": found["n"],
+    }
 
 
 def _latencies(replies: Any, spans: Sequence[tuple[float, float]]) -> dict[str, Any]:
@@ -186,7 +199,7 @@ def _latencies(replies: Any, spans: Sequence[tuple[float, float]]) -> dict[str, 
 def publish_to_swap(shop: World, n: int = 8) -> dict[str, Any]:
     """Milliseconds from a version's announcement until all of four processes answer with it."""
     names = [shop.versions.names[0], *(varied(shop, k) for k in range(200, 199 + DIFFERENT))]
-    memory = {"SHOPLOOP_VERSIONS_MEMORY_MB": str(_room_for_two(shop) // 1_000_000)}
+    memory = room_for_two(shop)
     shop.point(names[0])
     all_ms: list[float] = []
     each_ms: list[float] = []
@@ -222,19 +235,20 @@ def _serving_soon(shop: World, name: str, extra: dict[str, str]) -> Iterator[Any
         yield server
 
 
-def _room_for_two(shop: World) -> int:
+def room_for_two(shop: World) -> dict[str, str]:
     """Memory for the champion and the next one: a third has to be loaded anew each time."""
     store = ArtefactStore(artefacts_url(shop.settings))
     data = store.get(TASK, shop.versions.names[0], MANIFEST)
-    return memory_bytes(msgspec.json.decode(data, type=Manifest).files) * 5 // 2
+    wanted = memory_bytes(msgspec.json.decode(data, type=Manifest).files) * 5 // 2
+    return {"SHOPLOOP_VERSIONS_MEMORY_MB": str(wanted // 1_000_000)}
 
 
-def _swap(shop: World, log: Log, name: str) -> tuple[float, float]:
+def _swap(shop: World, log: Log, name: str, between_s: float) -> tuple[float, float]:
     """One swap at its place in the rhythm; Unix seconds when it was announced and done."""
     since, began_s = len(log.entries), time.monotonic()
     pointer = shop.point(name)
     (entry,) = log.wait(name, since, 1)[:1]
-    time.sleep(max(BETWEEN_S - (time.monotonic() - began_s), 0.0))
+    time.sleep(max(between_s - (time.monotonic() - began_s), 0.0))
     announced_s = pointer.announced_wall_ms / 1e3
     return announced_s, announced_s + (entry.announce_to_swap_ms or 0.0) / 1e3
 

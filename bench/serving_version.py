@@ -1,7 +1,8 @@
 """Real signed versions over a catalogue of any size, for the measurements of serving.
 
 The network has the trainer's own shape and leaves by the trainer's own export; its weights are
-random, with item biases by popularity, because what an answer costs does not depend on them.
+random, with item biases by popularity, and titles add nothing to them, because what an answer
+costs does not depend on them.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from core.features import FEATURE_NAMES, feature_schema_hash
-from core.item_text import text_vectors
+from core.item_text import TEXT_WIDTH
 from core.model_version import RANKER, VOCABULARY, digest, identified
 from core.sequence import HISTORY_LENGTH, SequenceVocabulary
 from core.settings import Settings
@@ -41,7 +42,6 @@ class Versions:
 
     settings: Settings
     item_ids: Sequence[str]
-    titles: Sequence[str]
     surfaces: Sequence[str] = ("home", "discover")
     names: list[str] = field(default_factory=list)
     digests: dict[str, str] = field(default_factory=dict)
@@ -64,7 +64,7 @@ class Versions:
         from trainer.version import Made, store_signed
 
         torch.manual_seed(seed)
-        text = torch.from_numpy(text_vectors(self.titles))
+        text = torch.zeros(1, TEXT_WIDTH).expand(len(self.item_ids), TEXT_WIDTH)
         network = SequenceNetwork(text, Shape())
         ranks = np.arange(1, len(self.item_ids) + 1)
         network.start_at_counts((1e6 / ranks).astype(np.int64))

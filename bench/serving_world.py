@@ -44,7 +44,7 @@ MOTIFS = ("retrospot", "paisley", "heart", "owl", "polkadot", "spaceboy", "skull
 CATEGORIES = ("Home/Kitchen", "Home/Decor", "Toys", "Garden", "Office/Paper")
 BASKETS, BASKET = 10, 5
 DAY_MS = 86_400_000
-READY_WITHIN_S = 180.0
+READY_WITHIN_S = 600.0
 
 
 @dataclass
@@ -143,7 +143,7 @@ def world(
     _stock(settings, item_ids, titles, random)
     names = [f"v{number:06d}" for number in range(visitors)]
     _history(settings, item_ids, names, orders, random)
-    found = World(ground, settings, item_ids, titles, names, Versions(settings, item_ids, titles))
+    found = World(ground, settings, item_ids, titles, names, Versions(settings, item_ids))
     found.point(found.versions.make(1))
     return found
 

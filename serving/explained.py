@@ -167,10 +167,11 @@ def _gains(engine: Engine, prediction: Prediction) -> tuple[dict[str, list[Event
     version = _loaded(engine, prediction.model_version)
     if version is None:
         return {}, [f"model version {prediction.model_version} is not loaded here any more"]
-    known = [slot.item_id for slot in prediction.slots if slot.item_id in version.index]
+    columns = version.words.index
+    known = [slot.item_id for slot in prediction.slots if slot.item_id in columns]
     asked = [history, *(history[:i] + history[i + 1 :] for i in range(len(history)))]
     try:
-        scores = version.score(asked)[:, [version.index[name] for name in known]]
+        scores = version.score(asked, [columns[name] + 1 for name in known])
     except GRAPH_ERRORS as error:
         log.warning("version %s failed on an explanation", version.version, exc_info=error)
         return {}, ["the model failed"]

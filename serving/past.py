@@ -24,7 +24,7 @@ from schemas.items import Item
 
 PAGE = 100_000
 EVENTS_BETWEEN_ROOM = 1_000
-CATCH_UP_S = 120.0
+CATCH_UP_S = 600.0
 Ranges = dict[int, tuple[int, int]]
 
 log = logging.getLogger(__name__)
@@ -104,7 +104,7 @@ def put_items(settings: Settings, state: ShopState) -> None:
     """
     follower = Follower(settings, [topics.ITEMS])
     decode = Decoder(Item)
-    for _, message in follower.catch_up(CATCH_UP_S):
+    for _, message in follower.until_caught_up(CATCH_UP_S):
         # What is no item is told by whoever goes on to follow the topic, from its start.
         with contextlib.suppress(InvalidEvent):
             item: Item = decode(message.value())

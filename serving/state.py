@@ -9,9 +9,8 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
-import numpy as np
 from confluent_kafka import Message
 
 from adapters.clock import breathe
@@ -22,7 +21,7 @@ from core.sequence import SequenceVocabulary
 from core.settings import Settings
 from core.shop_people import meet, person_of
 from core.shop_state import ShopState
-from core.vocabularies import columns_in_parts
+from core.vocabularies import places_in_parts
 from schemas import topics
 from schemas.codec import Decoder
 from schemas.errors import InvalidEvent
@@ -53,7 +52,10 @@ LIVE_CHUNK = 2_000
 POLL_S = 0.2
 SLICE_S = 0.003
 PAUSE_S = 0.0005
-"""Events are applied for so long with the lock held; then answers have their turn."""
+"""Records are applied for so long with the lock held; then answers have their turn."""
+
+_T = TypeVar("_T")
+_Read = tuple[str, Message, Any]
 
 log = logging.getLogger(__name__)
 
@@ -144,13 +146,9 @@ class Live:
         Without the lock, but for items that came meanwhile: the catalogue only grows. In small
         parts: an answer asks for the interpreter many times, and may wait for a part each time.
         """
-        parts = [np.zeros(0, np.int64)]
-        for part in columns_in_parts(self.state.catalogue.item_ids, vocabulary):
-            parts.append(part)
-            breathe()
-        columns = np.concatenate(parts)
+        places = places_in_parts(self.state.catalogue.item_ids, vocabulary, breathe)
         with self.lock:
-            self.state.vocabularies.know(vocabulary, columns)
+            self.state.vocabularies.know(places)
 
     def follow(self, stopping: threading.Event, after_poll: Callable[[], None]) -> None:
         """Reads until stopped; `after_poll` is called without the lock after every poll.
@@ -184,7 +182,7 @@ class Live:
     def _take(self, follower: Follower) -> None:
         """Reads all that has come, then applies, so that items go before events that name them."""
         most = LIVE_CHUNK if self.caught_up else CATCH_UP_CHUNK
-        records: list[tuple[str, Message, Any]] = []
+        records: list[_Read] = []
         found = follower.poll(0 if self._saving.under_way else POLL_S)
         while found:
             records.extend((name, message, self._decoded(name, message)) for name, message in found)
@@ -192,24 +190,25 @@ class Live:
             found = follower.poll(0) if more else []
         if not records:
             return
+        self._in_slices(deque(records), self._read)
         with self.lock:
-            for name, message, record in records:
-                self._read(name, message, record)
             behind = not self.caught_up and self.merge.waiting < most
             if self.merge.in_replay:
                 self.advance()
             elif self._eager and not behind:
                 self._ready.extend(self.merge.take())
-        self._apply_in_slices()
+        self._in_slices(self._ready, self._apply)
 
-    def _apply_in_slices(self) -> None:
-        """Applies what is ready, with turns for answers between."""
-        while self._ready:
+    def _in_slices(self, waiting: deque[_T], take: Callable[[_T], None]) -> None:
+        """Takes all that waits, with turns for answers between."""
+        while waiting:
             with self.lock:
                 until_s = time.perf_counter() + SLICE_S
-                while self._ready and time.perf_counter() < until_s:
-                    self._apply(self._ready.popleft())
-            if self.caught_up and self._ready:
+                while waiting and time.perf_counter() < until_s:
+                    take(waiting.popleft())
+                if self.caught_up:  # else a feed of the catalogue would be read in one answer
+                    self.state.read_titles()
+            if self.caught_up and waiting and not self.merge.in_replay:
                 time.sleep(PAUSE_S)
 
     def _catch_up(self) -> None:
@@ -238,7 +237,8 @@ class Live:
             log.warning("passed over %s: %s", place, error.reason)
             return None
 
-    def _read(self, name: str, message: Message, record: Any) -> None:
+    def _read(self, read: _Read) -> None:
+        name, message, record = read
         partition, offset = int(message.partition() or 0), int(message.offset() or 0)
         self._offsets[(name, partition)] = offset + 1
         if record is not None:

@@ -46,7 +46,7 @@ class Workshop:
         settings = Settings(home=str(self.home))
         self.store = ArtefactStore(artefacts_url(settings))
         self.key = load_or_create(home_of(settings))
-        self._versions = Versions(settings, self.items, [f"Item {item}" for item in self.items])
+        self._versions = Versions(settings, self.items)
 
     def make(self, seed: int) -> str:
         """A sound version."""

@@ -206,7 +206,9 @@ def test_the_sequence_feature_follows_from_the_named_graph_and_the_logged_histor
         for (_, _, _, _, items, _, features), scored in zip(of_version, log_probs, strict=True):
             for item_id, row in zip(items, features, strict=True):
                 if row and item_id in loaded.index:
-                    expected = max(float(scored[loaded.index[item_id]]), -14.0) / 4.0 + 2.0
+                    expected = (
+                        max(float(scored[loaded.words.index[item_id] + 1]), -14.0) / 4.0 + 2.0
+                    )
                     assert row[SEQUENCE] == pytest.approx(expected, abs=2e-3)
 
 

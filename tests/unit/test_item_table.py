@@ -16,7 +16,7 @@ from core.item_text import text_vectors
 from core.model_version import GRAPH, ITEM_VECTORS, TABLE, digest
 from core.sequence import HISTORY_LENGTH, ITEMS_AT_ONCE, SequenceVocabulary
 from core.version_memory import memory_bytes
-from core.vocabularies import columns_in_parts, columns_of
+from core.vocabularies import Places, Vocabularies, columns_of, places_in_parts
 from trainer.recommend.export import graph_bytes, table_apart
 from trainer.recommend.fit import SequenceModel
 from trainer.recommend.model import SequenceNetwork, Shape
@@ -103,9 +103,22 @@ def test_tables_made_in_parts_are_those_made_at_once() -> None:
     items = [f"i{n}" for n in range(2 * ITEMS_AT_ONCE + 3)]
     vocabulary = SequenceVocabulary(items[1::2])
     assert _index(items, no_rest) == SequenceVocabulary(items).index
-    parts = [*columns_in_parts(items, vocabulary)]
-    assert len(parts) == 3
-    assert np.array_equal(np.concatenate(parts), columns_of(items, vocabulary))
+    rests: list[int] = []
+    places = places_in_parts(items, vocabulary, lambda: rests.append(1))
+    assert len(rests) == 3
+    assert np.array_equal(places.columns, columns_of(items, vocabulary))
+
+
+def test_places_of_new_items_are_added_to_those_known() -> None:
+    items = [f"i{n}" for n in range(40)]
+    vocabulary, known = SequenceVocabulary(items[::-3]), Vocabularies()
+    known.know(Places(vocabulary, columns_of(items[:7], vocabulary)))
+    for count in (7, 8, 9, 30, 40):
+        assert np.array_equal(
+            known.columns(items[:count], vocabulary), columns_of(items[:count], vocabulary)
+        )
+        afresh = Vocabularies().rows(items[:count], vocabulary)
+        assert np.array_equal(known.rows(items[:count], vocabulary), afresh)
 
 
 def test_the_memory_of_a_version_counts_its_table_once_wherever_it_is() -> None:

@@ -39,7 +39,7 @@ def test_an_untouched_version_loads_and_names_its_items(store: ArtefactStore) ->
     made = Version()
     loaded = load(store, made, made.put(store))
     assert loaded.vocabulary == ITEMS
-    assert loaded.index == {"a": 1, "b": 2, "c": 3, "d": 4}
+    assert loaded.words.index == {"a": 0, "b": 1, "c": 2, "d": 3}
     assert loaded.ranker["home"].bias == -1.0
 
 
@@ -72,14 +72,29 @@ def test_equal_histories_of_a_batch_are_scored_once(store: ArtefactStore) -> Non
         assert np.array_equal(scores.log_probs, loaded.score([history])[0, 1:])
 
 
+def test_a_large_vocabulary_is_scored_a_few_histories_at_a_time(store: ArtefactStore) -> None:
+    made = Version()
+    loaded = load(store, made, made.put(store))
+    graph = _Counting(loaded.graph)
+    few = replace(loaded, graph=graph, values_at_once=2 * (len(ITEMS) + 1))
+    histories = [["a"], ["b"], ["c"], [], ["b", "d"]]
+    for found, whole in zip(few.sequences(histories), loaded.sequences(histories), strict=True):
+        assert found.log_probs == pytest.approx(whole.log_probs, abs=1e-6)
+    assert graph.most == 2
+    assert few.score(histories, [2, 1]) == pytest.approx(
+        loaded.score(histories)[:, [2, 1]], abs=1e-6
+    )
+
+
 class _Counting:
     """A graph that counts the rows it was asked for."""
 
     def __init__(self, graph: SequenceGraph) -> None:
-        self.graph, self.rows = graph, 0
+        self.graph, self.rows, self.most = graph, 0, 0
 
     def logits(self, tokens: NDArray[np.int64]) -> Floats:
         self.rows += len(tokens)
+        self.most = max(self.most, len(tokens))
         return self.graph.logits(tokens)
 
 

@@ -60,12 +60,12 @@ def why_item(
     """Explains one slot from its logged features and the history, newest last, it was made from."""
     ranker = version.ranker[surface]
     parts = contributions(features, ranker.coef.tolist(), ranker.names, ranker.bias)
-    column = version.index.get(item_id)
+    column = version.words.index.get(item_id)
     if column is None or not history:
         return WhyItem(item_id=item_id, parts=parts)
 
     def score(histories: list[list[str]]) -> Floats:
-        return np.asarray(version.score(histories)[:, column], np.float64)
+        return np.asarray(version.score(histories, [column + 1])[:, 0], np.float64)
 
     whole, events = by_event(history, score)
     return WhyItem(item_id=item_id, parts=parts, sequence=whole, events=events)
