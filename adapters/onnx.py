@@ -24,8 +24,8 @@ from schemas.models import Manifest, Probe
 
 NORMALISED_WITHIN = 1e-3
 VALUES_AT_ONCE = 8_000_000
-"""Log-probabilities of one run of a graph. ONNX Runtime keeps what a run took, about three times
-as much: for 32 histories over a million items 600 MiB, for eight 120."""
+"""Log-probabilities of one run of a graph. ONNX Runtime keeps what runs took: of 32 histories over
+a million items 600 MiB at once, 275 by eight."""
 NEEDED_FILES = (GRAPH, VOCABULARY, RANKER)
 GRAPH_ERRORS = (
     runtime_errors.Fail,

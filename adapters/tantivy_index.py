@@ -52,6 +52,8 @@ class Stems:
 
     def of(self, word: str, language: str) -> str:
         """The stem."""
+        if word.isascii() and word.isdigit():
+            return word  # there may be millions
         known = self._known.get((language, word))
         if known is not None:
             return known

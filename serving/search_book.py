@@ -54,8 +54,8 @@ class SearchBook:
         self.terms: list[tuple[Terms[int], Terms[int]]] = []
         self._numbers: dict[str, int] = {}
         self._languages: Counter[str] = Counter()
-        self._language_of: dict[int, str] = {}
-        self._of_title: dict[str, set[int]] = {}
+        self._language_of: list[str] = []
+        self._of_title: dict[str, int | set[int]] = {}  # most titles are one item's
         self._of_id: dict[str, int] = {}
 
     def languages(self, most: int = MOST_LANGUAGES) -> list[str]:
@@ -97,7 +97,8 @@ class SearchBook:
         A title may have other accents and blanks.
         """
         by_id = self._of_id.get(text.strip().casefold())
-        rows = sorted(self._of_title.get(_key(plain_text(text)), ()))
+        titled = self._of_title.get(_key(plain_text(text)), set())
+        rows = [titled] if isinstance(titled, int) else sorted(titled)
         return rows if by_id is None else [by_id, *(row for row in rows if row != by_id)]
 
     def heard(self, forms: Sequence[str]) -> str:
@@ -109,7 +110,8 @@ class SearchBook:
         may be given."""
         numbers = self._numbers
         if grow:
-            return array("i", [numbers.setdefault(stem, len(numbers)) for stem in stems])
+            found = [numbers.setdefault(stem, len(numbers)) for stem in stems]
+            return array("i", found) if found else NO_TERMS
         unknown: dict[str, int] = {}
         return array(
             "i",
@@ -121,15 +123,28 @@ class SearchBook:
 
     def _name(self, row: int, read: ReadItem) -> None:
         """The exact names and the language, in place of the former ones."""
-        former = self._language_of.get(row)
-        if former is not None:
-            self._languages[former] -= 1
-            self._of_title.get(_key(self.catalogue.titles[row]), set()).discard(row)
-        self._language_of[row] = read.item.language
-        self._languages[read.item.language] += 1
+        language = read.item.language
+        if row == len(self._language_of):
+            self._language_of.append(language)
+        else:
+            self._languages[self._language_of[row]] -= 1
+            self._language_of[row] = language
+            self._forget_title(row, _key(self.catalogue.titles[row]))
+        self._languages[language] += 1
         self._of_id[read.item.item_id.casefold()] = row
         if read.title:
-            self._of_title.setdefault(_key(read.title), set()).add(row)
+            known = self._of_title.setdefault(_key(read.title), row)
+            if isinstance(known, set):
+                known.add(row)
+            elif known != row:
+                self._of_title[_key(read.title)] = {known, row}
+
+    def _forget_title(self, row: int, key: str) -> None:
+        known = self._of_title.get(key)
+        if isinstance(known, set):
+            known.discard(row)
+        elif known == row:
+            del self._of_title[key]
 
     def _count(self, row: int, title: Terms[int], body: Terms[int]) -> None:
         while row >= len(self.terms):
