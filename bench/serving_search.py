@@ -37,6 +37,7 @@ from bench.streams_ground import Ground
 from core.model_version import digest, identified
 from core.search_blend import BlendWeights
 from core.search_columns import known_columns
+from core.settings import Settings
 from schemas import topics
 from schemas.codec import encode
 from schemas.models import Gate, Manifest, ModelPointer, Probe
@@ -96,16 +97,22 @@ def _prepare(shop: World) -> SearchVersion:
         (SEARCH, "search", _search_files()),
         (TEXTS, "classify", _classifier_files()),
     ):
-        version = _put(shop, task, kind, files)
+        version = put(shop.settings, task, kind, files)
         pointer = ModelPointer(
             task=task, sequence=1, event_time_ms=wall_ms(), champion=version,
             announced_wall_ms=wall_ms(),
         )  # fmt: skip
         shop.write(topics.MODELS, task, encode(pointer))
         if kind == "search":
-            key = load_or_create(home_of(shop.settings)).public_key()
-            store = ArtefactStore(artefacts_url(shop.settings))
-            found = load_text_version(store, task, version, key)
+            found = loaded(shop.settings, version)
+    assert found is not None
+    return found
+
+
+def loaded(settings: Settings, version: str) -> SearchVersion:
+    """A stored search version as serving loads it."""
+    key = load_or_create(home_of(settings)).public_key()
+    found = load_text_version(ArtefactStore(artefacts_url(settings)), SEARCH, version, key)
     assert isinstance(found, SearchVersion)
     return found
 
@@ -153,7 +160,8 @@ def _classifier_files() -> dict[str, bytes]:
     }
 
 
-def _put(shop: World, task: str, kind: str, files: Mapping[str, bytes]) -> str:
+def put(settings: Settings, task: str, kind: str, files: Mapping[str, bytes]) -> str:
+    """Signs and stores the files as a version of a task, and returns the version."""
     from tokenizers import Tokenizer
 
     from trainer.version import Made, store_signed
@@ -174,8 +182,8 @@ def _put(shop: World, task: str, kind: str, files: Mapping[str, bytes]) -> str:
             probe=Probe(histories=tokens, outputs=[row.astype(float).tolist() for row in rows]),
         )
     )  # fmt: skip
-    store = ArtefactStore(artefacts_url(shop.settings))
-    key = load_or_create(home_of(shop.settings))
+    store = ArtefactStore(artefacts_url(settings))
+    key = load_or_create(home_of(settings))
     made = store_signed(store, key, Made(manifest, dict(files), manifest.gate, {}))
     return made.manifest.version
 

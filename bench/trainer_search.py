@@ -3,7 +3,8 @@
 Judged products of each query are ranked; the gain of a product is 2^grade - 1 with grade 0 for
 relevance 1 (irrelevant) up to 3, equal scores count by expectation. Queries are divided at random
 60/10/30; BM25's k1, b and fields, and everything of ours, are chosen on training and validation
-queries. Collection statistics are over all products, for both alike.
+queries. Collection statistics are over all products, for both alike. `served` are the same queries
+over the whole catalogue (`bench/trainer_search_served.py`).
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import numpy as np
 
 from bench.datasets import unpacked
 from bench.minilm import minilm
+from bench.trainer_search_served import as_served, shop_of
 from core.intervals import cluster_bootstrap
 from core.search_metrics import ndcg
 from trainer.corpus.examples import Corpus, Example
@@ -54,7 +56,10 @@ def measure(data: Path, quick: bool) -> dict[str, Any]:
         fitted = fit_search(task, corpus, encoder, Path(folder))
         print({name: round(value, 4) for name, value in fitted.items()}, flush=True)
         rows, scores = components(Path(folder), corpus)
-    found = report(rows, scores)
+        everything = judged(corpus.train, corpus.valid, corpus.test)
+        tested = np.flatnonzero(everything.part_of == 2)
+        served = as_served(Path(folder), shop_of(everything, tested.tolist()))
+    found = {**report(rows, scores), "served": served}
     found["seconds"] = round(time.perf_counter() - started, 1)
     return {"search": found}
 

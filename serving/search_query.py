@@ -40,7 +40,7 @@ def wording(book: SearchBook, index: ItemIndex, typed: str) -> Wording:
     """The query of any text a shopper may type; one without words finds what its vector finds."""
     text = plain_text(typed).lower()
     asked = ShopWords(book, index)
-    begun = _begun(index, words(text)[:MOST_WORDS], typed)
+    begun = _begun(asked, index, words(text)[:MOST_WORDS], typed)
     corrected = text if book.exact(typed) else _corrected(asked, text, begun)
     said = words(corrected)[:MOST_WORDS]
     parts = pieces(corrected)[:MOST_WORDS]
@@ -101,12 +101,19 @@ def _terms(book: SearchBook, asked: ShopWords, said: Sequence[str]) -> Terms[int
     return book.numbered([book.heard(asked.forms(word)) for word in said])
 
 
-def _begun(index: ItemIndex, known: Sequence[str], typed: str) -> list[str]:
+def _begun(asked: ShopWords, index: ItemIndex, known: Sequence[str], typed: str) -> list[str]:
     """Words that the last one begins, unless a blank says that it is whole.
 
-    A single character of a script without blanks begins words wherever it stands.
+    Characters of a script without blanks begin words wherever they stand, alone or in a pair that
+    no item has.
     """
-    begins = [word for word in known if len(word) == 1 and is_unspaced(word)]
+    begins = [
+        one
+        for word in known
+        if is_unspaced(word) and (len(word) == 1 or not asked.held(word))
+        for one in word
+    ]
     if known and not typed[-1:].isspace() and len(known[-1]) >= SHORTEST_BEGUN:
         begins.append(known[-1])
-    return [word for one in begins for word in index.begun(one, MOST_BEGUN) if word != one]
+    found = [word for one in begins[:MOST_WORDS] for word in index.begun(one, MOST_BEGUN)]
+    return [word for word in dict.fromkeys(found) if word not in known]

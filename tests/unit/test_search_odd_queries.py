@@ -164,6 +164,7 @@ def test_a_word_and_its_parts_find_both_spellings(
         ("\u30b3\u30fc\u30d2\u30fc", "japanese"),
         ("\u4fdd\u6e29\u676f", "chinese"),
         ("\u4fdd\u6e29\u676f 65W", "chinese"),
+        ("\u4e0d\u676f", "chinese"),
         ("\uc720\ub9ac", "korean"),
         ("\U0001f3a7 headphones", "headphones"),
     ],
