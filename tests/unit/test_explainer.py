@@ -1,6 +1,5 @@
 """Answers that are remembered for explanations: as many as promised, in little memory."""
 
-from schemas.codec import encode
 from schemas.predictions import Context, Filters, Prediction, Slot
 from serving.engine import Engine
 from serving.explained import NEWEST, Explainer
@@ -21,6 +20,6 @@ def test_what_a_question_named_is_not_kept_to_explain_its_answer() -> None:
                 weights_version="w", slots=[slot], considered=[slot] * 20, context=context,
             )
         )  # fmt: skip
-    assert sum(len(encode(answer.prediction)) for answer in explainer._newest.values()) < 500_000
+    assert sum(len(kept.packed) for kept in explainer._newest.values()) < 500_000
     found = explainer.of(f"p{NEWEST}")
     assert (found.history, [item.item_id for item in found.items]) == (["cup"], ["mug"])
