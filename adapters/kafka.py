@@ -176,12 +176,15 @@ def end_offsets(settings: Settings, client: Consumer, topic: Topic) -> dict[int,
     return {number: ends_of(client, name, number)[1] for number in range(topic.partitions)}
 
 
-def ends_of(client: Consumer, name: str, number: int) -> tuple[int, int]:
-    """The first and the next offset of a partition."""
+def ends_of(
+    client: Consumer, name: str, number: int, within_s: float = ANSWER_WITHIN_S
+) -> tuple[int, int]:
+    """The first and the next offset of a partition; raises Unavailable."""
     place = TopicPartition(name, number)
     low, high = asked(
         lambda: client.get_watermark_offsets(place, timeout=ANSWER_WITHIN_S),
         f"offsets of {name}[{number}]",
+        within_s,
     )
     return int(low), int(high)
 

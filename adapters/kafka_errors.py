@@ -18,6 +18,7 @@ PASSING = frozenset(
         KafkaError._TIMED_OUT,
         KafkaError._RESOLVE,
         KafkaError._WAIT_COORD,
+        KafkaError._MAX_POLL_EXCEEDED,  # it has left its group, and the next poll joins again
         KafkaError.LEADER_NOT_AVAILABLE,
         KafkaError.NOT_LEADER_FOR_PARTITION,
         KafkaError.UNKNOWN_TOPIC_OR_PART,
@@ -25,11 +26,32 @@ PASSING = frozenset(
         KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
         KafkaError.COORDINATOR_NOT_AVAILABLE,
         KafkaError.NOT_COORDINATOR,
+        KafkaError.UNSTABLE_OFFSET_COMMIT,
     }
 )
 
 # A partition made a moment ago may be unknown to a client that asks for it by number.
 _PASSING_FOR_QUESTIONS = PASSING | {KafkaError._UNKNOWN_PARTITION}
+
+
+SUPERSEDED = frozenset(
+    {
+        KafkaError.ILLEGAL_GENERATION,
+        KafkaError.UNKNOWN_MEMBER_ID,
+        KafkaError.REBALANCE_IN_PROGRESS,
+        KafkaError.FENCED_INSTANCE_ID,
+    }
+)
+"""The group has given the input to another member, or will give it anew."""
+
+
+class BrokerAway(Unavailable):
+    """The broker does not answer at present: what was asked for can be asked again."""
+
+
+def passes(error: KafkaError) -> bool:
+    """Whether what failed can be tried again."""
+    return bool(error.retriable()) or error.code() in PASSING
 
 
 def raise_if_lasting(error: KafkaError) -> None:
@@ -38,18 +60,17 @@ def raise_if_lasting(error: KafkaError) -> None:
     Raises:
         Unavailable: the error does not pass by itself.
     """
-    if error.retriable() or error.code() in PASSING:
-        return
-    raise Unavailable(f"Kafka: {error.str()}")
+    if not passes(error):
+        raise Unavailable(f"Kafka: {error.str()}")
 
 
-def asked(question: Callable[[], _Answer], what: str) -> _Answer:
+def asked(question: Callable[[], _Answer], what: str, within_s: float = ANSWER_WITHIN_S) -> _Answer:
     """The broker's answer, asked for again while what keeps it passes by itself.
 
     Raises:
-        Unavailable: it did not pass within 15 s, or does not pass.
+        Unavailable: it did not pass in time, or does not pass.
     """
-    deadline = time.monotonic() + ANSWER_WITHIN_S
+    deadline = time.monotonic() + within_s
     while True:
         try:
             return question()

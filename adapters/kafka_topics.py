@@ -9,6 +9,7 @@ from typing import Any
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient
 
+from adapters.kafka_errors import BrokerAway, passes
 from adapters.kafka_security import client_options
 from core.settings import Settings
 from schemas.errors import Unavailable
@@ -28,7 +29,8 @@ class TopicIds:
         """The id of each topic as 32 hexadecimal digits; topics that do not exist are left out.
 
         Raises:
-            Unavailable: the broker did not answer.
+            BrokerAway: the broker does not answer at present.
+            Unavailable: it refuses to.
         """
         wanted = sorted(set(names))
         if not wanted:
@@ -38,8 +40,11 @@ class TopicIds:
                 TopicCollection(wanted), request_timeout=ANSWER_WITHIN_S
             )
             found = {name: _id(future) for name, future in asked.items()}
+        except TimeoutError as error:
+            raise BrokerAway(f"Kafka at {self._kafka}: topics: no answer") from error
         except KafkaException as error:
-            raise Unavailable(f"Kafka at {self._kafka}: topics: {error}") from error
+            kind = BrokerAway if passes(error.args[0]) else Unavailable
+            raise kind(f"Kafka at {self._kafka}: topics: {error}") from error
         return {name: topic_id for name, topic_id in found.items() if topic_id is not None}
 
 

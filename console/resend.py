@@ -7,14 +7,14 @@ letter goes twice, whatever was stopped when.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Any
 
-from confluent_kafka import KafkaException
-
 from adapters.clock import wall_ms
-from adapters.kafka import Follower, ensure_topics, group_name, producer, topic_name
+from adapters.kafka import Follower, ensure_topics, group_name, topic_name
+from adapters.kafka_transactions import Transactions
 from console.orders import user
 from core.dead_letters import Letter, headers_again
 from core.settings import Settings
@@ -23,6 +23,7 @@ from schemas.codec import Decoder, cloud_headers, encode
 from schemas.errors import Unavailable
 from schemas.resent import Resent
 from schemas.topics import Topic
+from serving.outbox import Outgoing
 
 READ_WITHIN_S = 60.0
 SENT_WITHIN_S = 30.0
@@ -86,22 +87,33 @@ class Sender:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         ensure_topics(settings, (topics.RESENT,))
-        self._producer = producer(settings, transactional_id=group_name(settings, "dlq"))
-        self._tried(self._producer.init_transactions, SENT_WITHIN_S)
+        self._until_s = time.monotonic() + SENT_WITHIN_S
+        self._transactions = Transactions(settings, group_name(settings, "dlq"), self._over)
+        self._transactions.open()
         self.resent = read_resent(settings)
 
     def send(self, letters: Sequence[Letter], edited: bytes | None = None) -> int:
         """Sends the letters, with `edited` instead of their bytes when given; how many went."""
         waiting, sent = iter(letters), 0
         while batch := list(islice(waiting, _AT_ONCE)):
-            self._tried(self._producer.begin_transaction)
-            for letter in batch:
-                self._again(letter, edited)
-            self._tried(self._producer.commit_transaction, SENT_WITHIN_S)
+            self._until_s = time.monotonic() + SENT_WITHIN_S
+            records = [record for letter in batch for record in self._again(letter, edited)]
+            try:
+                self._transactions.send(records, ())
+            except Unavailable as error:
+                # What was begun is ended by the next run, when it takes the transactional id.
+                raise Unavailable(
+                    f"dead letters were not sent: {error}; this batch counts whole or not at all, "
+                    "run it again"
+                ) from error
             sent += len(batch)
         return sent
 
-    def _again(self, letter: Letter, edited: bytes | None) -> None:
+    def _over(self) -> bool:
+        return time.monotonic() > self._until_s
+
+    def _again(self, letter: Letter, edited: bytes | None) -> tuple[Outgoing, Outgoing]:
+        """The letter's record, and the note of it."""
         value = letter.value if edited is None else edited
         source = topic_name(self._settings, topics.BY_NAME[letter.topic])
         note = Resent(
@@ -112,23 +124,9 @@ class Sender:
             edited=edited is not None,
             by=user(),
         )
-        self._produce(source, letter.key, value, headers_again(letter))
-        self._produce(
-            topic_name(self._settings, topics.RESENT),
-            letter.place.encode(),
-            encode(note),
-            list(cloud_headers("resent", letter.place, _SOURCE)),
+        headers = cloud_headers("resent", letter.place, _SOURCE)
+        name = topic_name(self._settings, topics.RESENT)
+        return (
+            Outgoing(source, letter.key, value, headers_again(letter)),
+            Outgoing(name, letter.place.encode(), encode(note), headers),
         )
-
-    def _produce(self, topic: str, key: Any, value: Any, headers: list[Any]) -> None:
-        self._tried(self._producer.produce, topic, value, key, headers=headers)
-
-    def _tried(self, call: Any, *arguments: Any, **named: Any) -> None:
-        try:
-            call(*arguments, **named)
-        except KafkaException as error:
-            # What was begun is ended by the next run, when it takes the transactional id.
-            raise Unavailable(
-                f"dead letters were not sent: {error.args[0].str()}; nothing of this batch counts, "
-                "run it again"
-            ) from error

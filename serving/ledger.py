@@ -16,11 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import TopicPartition
 
 from adapters.clock import wall_ms
 from adapters.home import home_of
-from adapters.kafka import consumer, group_name, raise_if_lasting, topic_name
+from adapters.kafka import consumer, group_name, topic_name
+from adapters.kafka_offsets import committed
+from adapters.kafka_transactions import Fenced, Transactions
 from core.rate_limit import Limit, take
 from core.settings import Settings
 from schemas import topics
@@ -28,7 +30,6 @@ from schemas.errors import Unavailable
 from serving.direct import Direct
 from serving.outbox import Outgoing
 from serving.spool import DiskRefuses, Spool, Taken, Waiting
-from serving.transactions import PAUSE_S, STEP_S, Fenced, Transactions
 
 PACE = Limit(20.0, 20)
 """Transactions a second, and at once after a quiet time: each costs the broker some 4 ms of CPU."""
@@ -230,26 +231,23 @@ class Ledger:
             return
         group = group_name(self._settings, f"serving.spool.{self._spool.name}")
         client = consumer(self._settings, group)
+        self._metadata = client.consumer_group_metadata()
+        mark = TopicPartition(self._mark, 0)
         try:
-            far = self._far(client)
-            self._metadata = client.consumer_group_metadata()
+            (place,) = committed(
+                client, [mark], self._over, lambda place: self._clear(place, group)
+            )
         finally:
             client.close()
+        far = int(place.offset)  # negative when the broker knows of none
         if far > 0:
             self._spool.skip_to(far)
         left = self._spool.waiting.records
         if left:
             log.info("%d records were left in the spool", left)
 
-    def _far(self, client: Consumer) -> int:
-        """The number below which the broker has all; negative when it knows of none."""
-        while True:
-            try:
-                (far,) = client.committed([TopicPartition(self._mark, 0)], STEP_S)
-                return int(far.offset)
-            except KafkaException as error:
-                if self._over():
-                    raise Unavailable(f"offsets of the spool: {error}") from error
-                raise_if_lasting(error.args[0])
-                log.info("Kafka is slow: %s", error.args[0].str())
-                time.sleep(PAUSE_S)
+    def _clear(self, place: TopicPartition, group: str) -> None:
+        try:
+            self._transactions.clear(place, group)
+        except Fenced as error:
+            self._transactions.reopen(error)

@@ -45,6 +45,10 @@ class Delivery:
         """Whether every record is acknowledged or refused."""
         return self._done.is_set()
 
+    def done_within(self, timeout_s: float) -> bool:
+        """Whether it is done, waiting a while for it."""
+        return self._done.wait(timeout_s)
+
     def wait(self, timeout_s: float) -> None:
         """Returns once the broker has every record.
 

@@ -17,6 +17,7 @@ from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 from adapters.kafka import group_name, topic_name
 from adapters.kafka_errors import is_record
 from adapters.kafka_lag import lag_of
+from adapters.kafka_transactions import Fenced, Superseded, Transactions
 from core.dead_letters import letter_of
 from core.partition_share import share_of
 from core.settings import Settings
@@ -30,7 +31,6 @@ from serving.metrics import Metrics
 from serving.one_pass import Result, answered
 from serving.outbox import Outgoing
 from serving.traces import Trace
-from serving.transactions import Fenced, Superseded, Transactions
 from serving.turns import Turns
 
 BATCH = 32
@@ -61,7 +61,6 @@ class RequestLoop:
         self._refused_topic = topic_name(settings, topics.refused(topics.REQUESTS))
         self._topic = topic_name(settings, topics.REQUESTS)
         self._turns = Turns(settings, share_of(settings.served_partitions))
-        self._consumer = self._turns.consumer
         self._stopping = threading.Event()
         transactional_id = group_name(settings, f"serving.{process}.requests")
         self._transactions = Transactions(settings, transactional_id, self._over)
@@ -80,7 +79,7 @@ class RequestLoop:
         self._stopping = stopping
         try:
             self._transactions.open()
-            self._turns.begin(self._on_revoke, self._over)
+            self._turns.begin(self._on_revoke, self._over, self._clear)
             while not stopping.is_set():
                 self._turn()
         except Unavailable as error:
@@ -109,10 +108,10 @@ class RequestLoop:
         self._commit()
 
     def _read(self, timeout_s: float) -> list[Message]:
-        first = self._consumer.poll(timeout_s)
+        first = self._turns.consumer.poll(timeout_s)
         if first is None:
             return []
-        found = [first, *self._consumer.consume(BATCH - 1, timeout=0)]
+        found = [first, *self._turns.consumer.consume(BATCH - 1, timeout=0)]
         return [message for message in found if is_record(message)]
 
     def _answer(self, messages: Sequence[Message]) -> None:
@@ -199,7 +198,13 @@ class RequestLoop:
         except Fenced as error:
             self._transactions.reopen(error)
             if not leaving:
-                self._turns.rewind()
+                self._turns.begin_anew()
+
+    def _clear(self, place: TopicPartition) -> None:
+        try:
+            self._transactions.clear(place, self._turns.kept_in)
+        except Fenced as error:
+            self._transactions.reopen(error)
 
     def _on_revoke(self, _consumer: Consumer, _places: object) -> None:
         self._commit(leaving=True)
@@ -207,9 +212,9 @@ class RequestLoop:
     def _measure_lag(self) -> None:
         """Requests that wait in the partitions assigned here, as far as this client knows."""
         self._measured_s = time.monotonic()
-        read = self._consumer.position(self._consumer.assignment())
+        read = self._turns.consumer.position(self._turns.consumer.assignment())
         known = {(at.topic, at.partition): at.offset for at in read if at.offset >= 0}
-        self._metrics.lag(topics.REQUESTS.name, lag_of(self._consumer, known))
+        self._metrics.lag(topics.REQUESTS.name, lag_of(self._turns.consumer, known))
 
 
 def _refusal(error: Exception) -> InvalidEvent:

@@ -7,16 +7,18 @@ nothing newer than the answers that still wait for it.
 
 import logging
 import threading
+import time
 from collections import deque
 
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
-from adapters.kafka import ANSWER_WITHIN_S, consumer, group_name, topic_name
+from adapters.kafka import consumer, group_name, topic_name
 from adapters.kafka_errors import is_record
+from adapters.kafka_offsets import committed
 from core.settings import Settings
 from schemas import topics
 from schemas.codec import Decoder, cloud_headers, encode
-from schemas.errors import InvalidEvent, Unavailable
+from schemas.errors import InvalidEvent
 from schemas.predictions import SERVED_ARMS, Prediction
 from schemas.watermarks import Watermark
 from serving.derive import ServedAnswer, derive
@@ -29,6 +31,7 @@ PROCESS = "shadow"
 BATCH = 64
 IDLE_S = 0.05
 ACKNOWLEDGED_WITHIN_S = 30.0
+PLACED_WITHIN_S = 60.0
 UNACKNOWLEDGED_BATCHES = 16  # a batch may be one record; few of those would wait for the broker
 _DERIVED = b'"derived_from":'
 _NAME = topics.PREDICTIONS.name
@@ -56,6 +59,7 @@ class ShadowLoop:
         self._decode = Decoder(ServedAnswer | Watermark)
         self._consumer: Consumer = consumer(settings, group_name(settings, "shadow"))
         self._places = Places(self._topic)
+        self._stopping = threading.Event()
         self._sent: deque[tuple[Delivery, list[Message]]] = deque()
 
     def recall(self) -> None:
@@ -72,6 +76,7 @@ class ShadowLoop:
         Raises:
             Unavailable: the broker reported an error that does not pass, or took no answers.
         """
+        self._stopping = stopping
         while not self._live.ready:
             if stopping.wait(0.02):
                 return
@@ -155,6 +160,8 @@ class ShadowLoop:
         """Notes the offsets of acknowledged batches, oldest first; waits if too many are not."""
         while self._sent and (len(self._sent) > allowed or self._sent[0][0].done):
             delivery, messages = self._sent.popleft()
+            while not delivery.done_within(1.0) and not self._stopping.is_set():
+                log.info("Kafka is slow: records are not acknowledged")
             delivery.wait(ACKNOWLEDGED_WITHIN_S)
             self._places.passed(messages)
 
@@ -177,11 +184,9 @@ class ShadowLoop:
     def _expect(self, partitions: range | list[int]) -> None:
         """These partitions have a say in when events apply, from where the group left them."""
         wanted = [TopicPartition(self._topic, number) for number in partitions]
-        try:
-            committed = self._consumer.committed(wanted, timeout=ANSWER_WITHIN_S)
-        except KafkaException as error:
-            raise Unavailable(f"committed offsets of {self._topic}: {error}") from error
-        self._places = Places(self._topic, committed)
+        until_s = time.monotonic() + PLACED_WITHIN_S
+        found = committed(self._consumer, wanted, lambda: time.monotonic() > until_s)
+        self._places = Places(self._topic, found)
         with self._live.lock:
             self._live.merge.expect(_NAME, partitions)
             for partition, mark in self._places.marks.items():

@@ -13,14 +13,15 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 
-from adapters.kafka import ANSWER_WITHIN_S, consumer, group_name, topic_name
+from adapters.kafka import consumer, group_name, topic_name
 from adapters.kafka_groups import Groups
+from adapters.kafka_offsets import committed
 from core.partition_share import Share
 from core.settings import Settings
 from schemas import topics
-from schemas.errors import BadSettings, Unavailable
+from schemas.errors import BadSettings
 
 GROUP = "serving"
 GONE_WITHIN_S, LOOK_S = 20.0, 0.25
@@ -61,29 +62,46 @@ class Turns:
         self._settings = settings
         self._share = share
         self._topic = topic_name(settings, topics.REQUESTS)
-        self.consumer: Consumer = consumer(settings, group_name(settings, group_of(share)))
-        self._kept = self.consumer
-        if not share.is_whole:
-            self._kept = consumer(settings, group_name(settings, GROUP))
+        self.kept_in = group_name(settings, GROUP)
+        self._made()
+        self._give_up: Callable[[], bool] = lambda: False
+        self._unblock: Callable[[TopicPartition], None] = lambda _place: None
+        self._on_revoke: Callable[[Consumer, Any], None] = lambda *_: None
+
+    def _made(self) -> None:
+        group = group_name(self._settings, group_of(self._share))
+        self.consumer = self._kept = consumer(self._settings, group)
+        if not self._share.is_whole:
+            self._kept = consumer(self._settings, self.kept_in)
+        self._member: Any = None
+
+    def _join(self) -> None:
+        self.consumer.subscribe([self._topic], on_revoke=self._on_revoke, on_assign=self._on_assign)
 
     def begin(
-        self, on_revoke: Callable[[Consumer, Any], None], give_up: Callable[[], bool]
+        self,
+        on_revoke: Callable[[Consumer, Any], None],
+        give_up: Callable[[], bool],
+        unblock: Callable[[TopicPartition], None] = lambda _place: None,
     ) -> None:
-        """Joins; `on_revoke` is called before partitions go to another process.
+        """Joins.
+
+        Args:
+            on_revoke: called before partitions go to another process.
+            give_up: whether to wait no longer for the broker.
+            unblock: see `adapters.kafka_offsets.committed`.
 
         Raises:
             BadSettings: processes of other shares answer some of the same questions.
             Unavailable: the broker did not answer.
         """
+        self._on_revoke, self._give_up, self._unblock = on_revoke, give_up, unblock
         self._refuse_rivals(give_up)
-        if self._share.is_whole:
-            self.consumer.subscribe([self._topic], on_revoke=on_revoke)
-        else:
-            self.consumer.subscribe([self._topic], on_revoke=on_revoke, on_assign=self._on_assign)
+        self._join()
 
     def groups(self) -> list[Any]:
-        """The groups in which offsets are committed: all of them, or none."""
-        found = [self.consumer.consumer_group_metadata()]
+        """The groups in which offsets are committed, as of the assignment: all of them, or none."""
+        found = [self._member]
         if self._kept is not self.consumer:
             found.append(self._kept.consumer_group_metadata())
         return found
@@ -94,27 +112,20 @@ class Turns:
         It waits for transactions that are open on them.
 
         Raises:
-            Unavailable: the broker did not answer.
+            Unavailable: the broker did not answer before giving up.
         """
-        try:
-            found = self._kept.committed(list(places), ANSWER_WITHIN_S) if places else []
-        except KafkaException as error:
-            raise Unavailable(f"offsets of {self._topic}: {error}") from error
         return [
             TopicPartition(
                 self._topic, at.partition, at.offset if at.offset >= 0 else OFFSET_BEGINNING
             )
-            for at in found
+            for at in committed(self._kept, places, self._give_up, self._unblock)
         ]
 
-    def rewind(self) -> None:
-        """Goes back to where the broker says that questions are answered up to.
-
-        Raises:
-            Unavailable: the broker did not answer.
-        """
-        for place in self.answered(self.consumer.assignment()):
-            self.consumer.seek(place)
+    def begin_anew(self) -> None:
+        """Joins as a new process would, where the broker says that questions are answered up to."""
+        self.close()
+        self._made()
+        self._join()
 
     def close(self) -> None:
         """Leaves."""
@@ -140,6 +151,7 @@ class Turns:
 
     def _on_assign(self, client: Consumer, places: Sequence[TopicPartition]) -> None:
         """Reads those that are of the share: the others are read by processes of other shares."""
+        self._member = client.consumer_group_metadata()
         mine = [place for place in places if place.partition in self._share.partitions]
         client.assign(self.answered(mine))
         log.info("answers questions of partitions %s", [place.partition for place in mine])

@@ -28,6 +28,7 @@ from adapters.kafka import (
     raise_if_lasting,
     topic_name,
 )
+from adapters.kafka_offsets import commit
 from adapters.smtp import Mailer
 from adapters.webhook import Webhook
 from core.alert_text import is_told, key_of, subject_of, text_of
@@ -181,10 +182,7 @@ class Feed:
 
     def done(self, message: Message) -> None:
         """What the record says has been delivered."""
-        asked(
-            lambda: self._consumer.commit(message=message, asynchronous=False),
-            "how far alerts are told",
-        )
+        commit(self._consumer, message)
 
     def close(self) -> None:
         """Leaves the group."""

@@ -16,6 +16,7 @@ from confluent_kafka import Message
 from faust import Service
 
 from adapters.clock import wall_ms
+from adapters.kafka_transactions import Fenced, Superseded
 from core.settings import Settings
 from streams.snapshots import Snapshots
 from streams.stage import Record, Stage
@@ -30,6 +31,7 @@ CHECKPOINT_EVERY_MS = 10_000
 CHECKPOINT_RECORDS = 500_000
 CHECKPOINT_ROWS = 100_000
 STOP_WITHIN_S = 30.0
+SENT_WITHIN_S = 20.0
 
 
 class Batch:
@@ -67,7 +69,8 @@ class Pump(Service):
         self._halt = threading.Event()
         self._snapshots = Snapshots(settings, stage.short)
         self._store = self._snapshots.open_store()
-        self.transport = Transport(settings, stage, self._store, self._load)
+        self._until_s = float("inf")
+        self.transport = Transport(settings, stage, self._store, self._load, self._over)
         self._thread = threading.Thread(target=self._run, name=stage.process, daemon=True)
         self._worked_ms = self._committed_ms = self._checkpoint_ms = 0
         self._since = 0
@@ -89,10 +92,14 @@ class Pump(Service):
 
     async def on_stop(self) -> None:
         """Lets the batch in work finish, then leaves the group."""
+        self._until_s = time.monotonic() + SENT_WITHIN_S
         self._halt.set()
         deadline = time.monotonic() + STOP_WITHIN_S
         while self._thread.is_alive() and time.monotonic() < deadline:
             await asyncio.sleep(0.02)
+
+    def _over(self) -> bool:
+        return time.monotonic() > self._until_s
 
     def _load(self, partitions: list[int]) -> None:
         if not partitions and not self.transport.catching_up:
@@ -104,12 +111,20 @@ class Pump(Service):
         try:
             self.transport.open()
             while not self._halt.is_set():
-                self._turn()
+                self._turn_or_begin_anew()
                 self._turned_s = time.monotonic()
             self._finish()
         except BaseException as error:  # noqa: BLE001 - the worker stops for it
             logger.error("%s stops: %s", self._stage.process, error)
             self._stop_all(error)
+
+    def _turn_or_begin_anew(self) -> None:
+        """One turn; a batch that the broker broke off is stepped again, as after a restart."""
+        try:
+            self._turn()
+        except (Fenced, Superseded) as error:
+            logger.warning("%s goes on from its store: %s", self._stage.process, error)
+            self.transport.begin_anew(error)
 
     def _turn(self) -> None:
         read = self.transport.read(POLL_S)

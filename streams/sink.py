@@ -9,6 +9,7 @@ before their positions are told by their offsets. While one batch is stored the 
 from __future__ import annotations
 
 import gc
+import logging
 import signal
 import threading
 import time
@@ -22,6 +23,7 @@ from adapters.clickhouse import connected, dsn_of
 from adapters.clock import wall_ms
 from adapters.health import counters_text, start_health
 from adapters.kafka import ensure_topics, producer, topic_name
+from adapters.kafka_errors import BrokerAway
 from adapters.tables import WATERMARKS
 from adapters.tables_migrate import migrate
 from core.settings import Settings
@@ -33,6 +35,7 @@ from streams.sink_feed import Feed
 from streams.sink_store import Place, Store
 from streams.sink_writer import Flush, Writer
 
+log = logging.getLogger(__name__)
 # Behind, batches grow to this: ClickHouse takes 80,000 rows at a third of the cost of 5,000.
 MAX_ROWS = 80_000
 MAX_BYTES = 32_000_000
@@ -86,9 +89,15 @@ class Sink:
         """Read what has come, and store it when it is due.
 
         Raises:
-            Unavailable: Kafka or ClickHouse did not answer in time.
+            Unavailable: ClickHouse did not answer in time, or Kafka refuses.
         """
         self._turned_s = time.monotonic()
+        try:
+            self._turn()
+        except BrokerAway as error:  # what is in hand is stored once it answers
+            log.info("Kafka is slow: %s", error)
+
+    def _turn(self) -> None:
         pieces = self._feed.read()
         self._take()
         if pieces is None:
@@ -171,8 +180,9 @@ class Sink:
     def _remade(self, advanced: dict[Place, int]) -> frozenset[str]:
         # Rows in hand are of the topic id they were read under only if it is still the same now.
         if time.monotonic() - self._checked_s >= REMADE_CHECK_S:
+            remade = self._feed.remade(self._feed.topics)
             self._checked_s = time.monotonic()
-            return self._feed.remade(self._feed.topics)
+            return remade
         return self._feed.remade({topic for topic, _, _ in advanced})
 
 

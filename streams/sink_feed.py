@@ -83,6 +83,7 @@ class Feed:
         """New records; None when partitions or positions changed and records in hand are void.
 
         Raises:
+            BrokerAway: nothing was read, the broker does not answer at present.
             Unavailable: Kafka reported an error that does not pass by itself.
         """
         try:
@@ -140,11 +141,15 @@ class Feed:
         return frozenset(name for name, topic_id in now.items() if topic_id != known.get(name))
 
     def restart(self) -> None:
-        """Set every assigned partition to the position that the store says."""
+        """Set every assigned partition to the position that the store says.
+
+        Raises:
+            BrokerAway: the broker does not answer at present: the next read begins with it again.
+        """
         self._settle()
+        self._reassigned = True
+        self._known = self._ids({each.topic for each in self._assigned})
         self._reassigned, self.positions = False, {}
-        names = {each.topic for each in self._assigned}
-        self._known = self._ids(names)
         resumes = {}
         for name, topic_id in self._known.items():
             topic = self._topics[name]

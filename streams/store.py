@@ -27,7 +27,7 @@ _number = msgspec.msgpack.Decoder(int).decode
 
 
 class Out(msgspec.Struct, frozen=True, array_like=True):
-    """One record to send: `topic` is Kafka's name, `to` a partition or None for the key's own.
+    """One record to send: `topic` is Kafka's name; no partition is the key's own.
 
     `source` is the input partition that brought it about.
     """
@@ -36,7 +36,7 @@ class Out(msgspec.Struct, frozen=True, array_like=True):
     topic: str
     key: bytes | None
     value: bytes | None
-    to: int | None = None
+    partition: int | None = None
     headers: list[tuple[str, bytes | None]] = []
 
 

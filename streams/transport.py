@@ -8,19 +8,21 @@ import logging
 from collections.abc import Callable, Sequence
 
 import msgspec
-from confluent_kafka import KafkaError, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
 from adapters import kafka
 from adapters.kafka_lag import lag_of
 from core.settings import Settings
+from schemas.errors import Unavailable
 from streams.again import Again, place_of, until_of
-from streams.sender import Sender
+from streams.member import Member
 from streams.stage import Stage
 from streams.standing import Standing, read, said_until, taken_by_others, written
 from streams.store import Entry, Out, Place, Store
 
 logger = logging.getLogger(__name__)
 MOST_RECORDS = 20_000
+ENDS_WITHIN_S = 600.0
 _BEGINNING = -2  # librdkafka's own name for it
 
 
@@ -44,6 +46,7 @@ class Transport:
         stage: whose it is; its short name is the group's and the tail of the transactional id.
         store: its memory on this machine.
         on_change: called with the assigned partitions after each rebalance.
+        give_up: whether to wait no longer for a broker that is away.
     """
 
     def __init__(
@@ -52,15 +55,16 @@ class Transport:
         stage: Stage,
         store: Store,
         on_change: Callable[[list[int]], None],
+        give_up: Callable[[], bool] = lambda: False,
     ) -> None:
         self._stage = stage
         self._store = store
         self._on_change = on_change
         self._topics = [kafka.topic_name(settings, topic) for topic in stage.inputs]
-        self._worker = worker = settings.name or "streams"
-        group = kafka.group_name(settings, stage.short)
-        self._sender = Sender(settings, f"{group}.{worker}")
-        self._consumer = kafka.consumer(settings, group, enable_partition_eof=True)
+        self._member = Member(
+            settings, stage.short, self._topics, self._assign, self._revoke, self._lost, give_up
+        )
+        self._broken_off = False
         self._goal: dict[Place, int] = {}
         self._held: list[Message] = []
         self._again: Again[Message] = Again()
@@ -74,8 +78,8 @@ class Transport:
 
     @property
     def catching_up(self) -> bool:
-        """True while inputs are stepped again whose outputs were sent by an earlier life."""
-        return bool(self._goal or self._again)
+        """True while inputs are stepped again that an earlier life has stepped, or are about to."""
+        return bool(self._goal or self._again or self._broken_off)
 
     @property
     def unsent_offsets(self) -> bool:
@@ -93,12 +97,26 @@ class Transport:
         """Finishes what an earlier life left open and joins the group.
 
         Raises:
-            Unavailable: the broker did not answer in time.
+            Unavailable: the broker did not answer before giving up.
         """
-        self._sender.open()
-        self._consumer.subscribe(
-            self._topics, on_assign=self._assign, on_revoke=self._revoke, on_lost=self._lost
-        )
+        self._member.join()
+
+    def begin_anew(self, error: Unavailable) -> None:
+        """Goes on as a new process would: what was in work is taken from the store, or read again.
+
+        Args:
+            error: why: `Fenced`, or `Superseded` by another member.
+
+        Raises:
+            Unavailable: another worker of this name took over, or giving up.
+        """
+        self._broken_off = True  # until the next assignment nothing is kept or sent
+        self._lost()
+        self._member.join_anew(error)
+
+    @property
+    def _consumer(self) -> Consumer:
+        return self._member.consumer
 
     def read(self, timeout_s: float) -> Read | None:
         """What has come, or comes within a moment of the first.
@@ -142,26 +160,28 @@ class Transport:
 
     def begin(self, outs: Sequence[Out]) -> None:
         """Lets the outputs travel while the batch is written; raises as `send`."""
-        self._sender.begin(outs)
+        self._member.begin(outs)
 
     def send(self, outs: Sequence[Out]) -> None:
         """Sends the outputs and the offsets, all or nothing, and returns when that is done.
 
         Raises:
-            Unavailable: it did not work within the deadline, or another worker took over.
+            Superseded, Fenced: the batch is broken off: `begin_anew`.
+            Unavailable: giving up, or the broker refuses.
         """
         closed = self._stage.closed()
         places = [
             TopicPartition(topic, number, following, metadata=self._standing(closed, number))
             for (topic, number), following in self.offsets.items()
         ]
-        self._sender.send(outs, places, self._consumer.consumer_group_metadata)
+        self._member.send(outs, places)
         self._sent = dict(self.offsets)
 
     def end_offsets(self, topic_name: str, partitions: int) -> list[int]:
-        """The next offset of each partition of a topic."""
+        """The next offset of each partition of a topic; raises Unavailable."""
         return [
-            kafka.ends_of(self._consumer, topic_name, number)[1] for number in range(partitions)
+            kafka.ends_of(self._consumer, topic_name, number, ENDS_WITHIN_S)[1]
+            for number in range(partitions)
         ]
 
     def close(self) -> None:
@@ -169,15 +189,12 @@ class Transport:
         self._consumer.close()
 
     def _standing(self, closed: dict[int, int], number: int) -> str:
-        return written(Standing(self._worker, self._store.batch, closed.get(number, -1)))
+        return written(Standing(self._member.worker, self._store.batch, closed.get(number, -1)))
 
     def _assign(self, _: object, places: list[TopicPartition]) -> None:
         self.assigned = sorted({place.partition for place in places})
-        committed = kafka.asked(
-            lambda: self._consumer.committed(places, timeout=kafka.ANSWER_WITHIN_S),
-            f"committed offsets of {self._topics}",
-        )
-        known = {(each.topic, each.partition): each for each in committed}
+        self._broken_off = False
+        known = {(each.topic, each.partition): each for each in self._member.committed(places)}
         local = {key: at for key, at in self._store.offsets().items() if key in known}
         self.offsets, self._goal, self._held, self._ended = dict(local), {}, [], set()
         self._again = Again(self._store.journal(), known.keys())
@@ -197,10 +214,10 @@ class Transport:
 
     def _settle(self, left: dict[Place, Standing], mine: dict[Place, int]) -> None:
         """Sees to it that a batch which was written here and never committed is sent."""
-        self._send_last = not self._goal and (self._worker, self._store.batch) not in {
+        self._send_last = not self._goal and (self._member.worker, self._store.batch) not in {
             (each.worker, each.batch) for each in left.values()
         }
-        self._taken = taken_by_others(self._worker, left, mine, self._sent)
+        self._taken = taken_by_others(self._member.worker, left, mine, self._sent)
         if self._send_last and not self._again:
             again = self._not_taken(self._store.outbox())
             if again:
@@ -234,7 +251,10 @@ class Transport:
 
     def _revoke(self, _: object, places: list[TopicPartition]) -> None:
         if self.unsent_offsets and self.offsets and not self.catching_up:
-            self.send([])
+            try:
+                self.send([])
+            except Unavailable as error:
+                logger.warning("offsets stay where they were: %s", error)
         self._lost(_, places)
 
     def _lost(self, *_: object) -> None:

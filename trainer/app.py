@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
-from confluent_kafka import Consumer, KafkaException, Message
+from confluent_kafka import Consumer, Message
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from adapters.artefacts import ArtefactStore
@@ -29,6 +29,7 @@ from adapters.kafka import (
     raise_if_lasting,
     topic_name,
 )
+from adapters.kafka_offsets import commit
 from adapters.signals import stop_with
 from adapters.signing import load_or_create, load_signing_key
 from core.settings import Settings
@@ -70,6 +71,7 @@ class Trainer:
         self._training = False
         self._ready = False
         self._began_s = 0.0
+        self._answered: int | None = None
         self._counts: Counter[str] = Counter()
         self._count(settings.task, trained=0, failed=0)
 
@@ -119,8 +121,11 @@ class Trainer:
                 continue
             retrain = _retrain(decode, message)
             if retrain is not None and retrain.state == "accepted":
-                self._answer(retrain, outbox)
-            _commit(reader, message)
+                # It comes again where the broker took its offset no more after a long training.
+                if message.offset() != self._answered:
+                    self._answer(retrain, outbox)
+                self._answered = message.offset()
+            commit(reader, message)
 
     def _answer(self, retrain: Retrain, outbox: Outbox) -> None:
         """Trains and says how it went: a version, or why there is none."""
@@ -206,10 +211,3 @@ def _retrain(decode: Decoder, message: Message) -> Retrain | None:
         _log.error("%s is left aside: %s", place, error)
         return None
     return retrain
-
-
-def _commit(reader: Consumer, message: Message) -> None:
-    try:
-        reader.commit(message=message, asynchronous=False)
-    except KafkaException as error:
-        raise Unavailable(f"the offset of retrain was not committed: {error}") from error

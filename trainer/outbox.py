@@ -19,7 +19,7 @@ from schemas.watermarks import Progress
 
 PROCESS = "trainer"
 HEARTBEAT_S = 1.0
-CONFIRMED_WITHIN_S = 30.0
+CONFIRMED_WITHIN_S = 330.0  # the client gives a record up after five minutes
 
 
 class Outbox:

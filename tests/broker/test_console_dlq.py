@@ -153,13 +153,11 @@ def test_a_run_that_was_cut_off_or_overtaken_sends_nothing_twice(
         refuse(settings, number, BROKEN, "malformed")
     letters = list(read_letters(settings, [topics.EVENTS]))
     cut_off = Sender(settings)
-    cut_off._producer.begin_transaction()
-    for letter in letters:
-        cut_off._again(letter, None)
-    cut_off._producer.flush(20)
+    cut_off._transactions.begin([each for one in letters for each in cut_off._again(one, None)])
+    cut_off._transactions._producer.flush(20)
     assert dlq("replay", "events")["sent"] == 3
     with pytest.raises(Unavailable, match="were not sent"):
-        cut_off._tried(cut_off._producer.commit_transaction, 20)
+        cut_off.send(letters)
     assert len(written(settings, topics.EVENTS)) == 3
     assert len(written(settings, topics.RESENT)) == 3
 

@@ -81,7 +81,7 @@ def given(transport: Transport) -> list[tuple[int, int, bool]]:
 
 def test_records_of_the_read_that_brought_the_assignment_are_repeats(transport):
     script = Scripted(transport, {0: 2}, [[Record(0, 0), Record(0, 1), Record(0, 2)]])
-    transport._consumer = script
+    transport._member.consumer = script
     assert given(transport) == [(0, 0, True), (0, 1, True)]
     assert given(transport) == [(0, 2, False)]
 
@@ -89,7 +89,7 @@ def test_records_of_the_read_that_brought_the_assignment_are_repeats(transport):
 def test_an_end_seen_beside_new_records_makes_none_of_them_a_repeat(transport):
     first = [Record(0, 0), Record(0, 1)]
     second = [Record(0, 2), Record(1, 4), Record(1, 5, end=True)]
-    transport._consumer = Scripted(transport, {0: 2, 1: 9}, [first, second])
+    transport._member.consumer = Scripted(transport, {0: 2, 1: 9}, [first, second])
     assert given(transport) == [(0, 0, True), (0, 1, True)]
     assert given(transport) == [(1, 4, True)]
     assert given(transport) == [(0, 2, False)]
