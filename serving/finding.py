@@ -135,9 +135,13 @@ class Finder:
     def _cosines(
         self, task: str, version: SearchVersion | None, text: str
     ) -> tuple[Cosines, str | None]:
-        """The cosine of the query with every row that has a vector; or why there is none."""
+        """The cosine of the query with every row that has a vector; or why there is none.
+
+        Signs alone (`!!`, an emoji) say nothing to an encoder, which finds something near all the
+        same.
+        """
         vectors = self._items.vectors.get(version.version) if version is not None else None
-        if version is None or vectors is None or not text:
+        if version is None or vectors is None or not any(map(str.isalnum, text)):
             return np.zeros(0, np.float32), None
         graph = Graph(ENCODER, task, version.version)
         if not self._breakers.allows(graph):

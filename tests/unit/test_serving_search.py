@@ -130,6 +130,12 @@ def test_unspaced_scripts_are_found_by_pairs_of_characters(plain: SearchDesk) ->
     assert ids(ask(plain, "陶瓷")) == ["zh"]
 
 
+@pytest.mark.parametrize("query", ["", "\U0001f3a7\U0001f3a7", "?!", "\u200f"])
+def test_signs_alone_find_nothing_by_their_vector_either(whole: SearchDesk, query: str) -> None:
+    answer = ask(whole, query)
+    assert (answer.slots, answer.degraded) == ([], None)
+
+
 def test_an_item_changes_its_words_or_goes(tmp_path: Path) -> None:
     items = items_in(tmp_path)
     desk = desk_over(items, None)
