@@ -49,7 +49,7 @@ def wording(book: SearchBook, index: ItemIndex, typed: str) -> Wording:
     cut = {word: found for word in said if (found := asked.parts(word)) is not None}
     others = [
         words(" ".join(_with_joined(parts, ones))),
-        [part for word in said for part in words(cut.get(word, word))],
+        [part for word in said for part in _parts(word, cut.get(word, word))],
     ]
     known = list(dict.fromkeys([*said, *codes(corrected)[:MOST_WORDS]]))
     close = [one + other for one, other in pairs if (one, other) not in ones]
@@ -95,6 +95,13 @@ def _with_joined(parts: Sequence[str], ones: Sequence[tuple[str, str]]) -> list[
             found.append(part)
             last = part
     return found
+
+
+def _parts(word: str, cut: str) -> list[str]:
+    """The words of a word in two; with the whole where a part is none (`t shirt`), so that what
+    has the other part alone is no whole match."""
+    found = words(cut)
+    return found if len(found) == len(cut.split()) else [word, *found]
 
 
 def _terms(book: SearchBook, asked: ShopWords, said: Sequence[str]) -> Terms[int]:

@@ -8,6 +8,7 @@ from served_search_factory import ask, desk_over, ids
 from core.settings import Settings
 from schemas.items import Item
 from serving.search_items import SearchItems
+from serving.search_query import wording
 from serving.searching import SearchDesk
 
 TITLES = {
@@ -209,3 +210,12 @@ def test_other_languages_codes_and_known_words_are_left_as_they_are(
     desk: SearchDesk, query: str
 ) -> None:
     assert ask(desk, query).context.corrected_query == ""
+
+
+def test_a_word_of_which_a_part_is_no_word_is_no_whole_match_of_the_other(desk: SearchDesk) -> None:
+    items = desk._items
+    asked = wording(items.book, items.index, "tshirt")
+    assert [len(other) for other in asked.others] == [2]
+    assert asked.others[0][0] == asked.terms[0]
+    (both,) = wording(items.book, items.index, "headphones").others
+    assert list(both) == list(wording(items.book, items.index, "head phones").terms)
