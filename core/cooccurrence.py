@@ -38,12 +38,6 @@ def visitor_weights(counts: Floats, catalogue_size: int) -> Floats:
     return np.asarray(np.rint(np.sqrt(counts) * (idf * WEIGHT_SCALE)), np.float32)
 
 
-def _inverse(squares: Floats) -> Floats:
-    """One over the length of each item's column, 0 for an empty one."""
-    norms = np.sqrt(squares)
-    return np.divide(1.0, norms, out=np.zeros_like(norms), where=norms > 0)
-
-
 class Cooccurrence:
     """A dense symmetric block that doubles as items are admitted, up to `max_items`.
 
@@ -62,6 +56,7 @@ class Cooccurrence:
         self.touched: Slots = np.zeros(0, np.int64)
         self.rows = GramRows(max_items)
         self._gathered: Floats = np.zeros((0, 0), np.float32)  # where `scores` gathers rows
+        self._inverses: Floats | None = None  # of `squares`, until these change
 
     def admit(self) -> int:
         """A slot without contributions: the next free one, or the one left alone for longest."""
@@ -84,6 +79,7 @@ class Cooccurrence:
         if not len(changed):
             return
         self.rows.change(self.gram, slots)
+        self._inverses = None
         self.squares[slots] += new * new - old * old
         if 2 * len(changed) > len(slots):
             change = np.multiply.outer(new, new) - np.multiply.outer(old, old)
@@ -96,7 +92,7 @@ class Cooccurrence:
 
     def scores(self, slots: Slots, weights: Floats) -> Floats:
         """Weighted sum of cosines to these slots, for every admitted slot, shape (size,)."""
-        inverse = _inverse(self.squares[: self.size])
+        inverse = self._inverse()[: self.size]
         if self._gathered.shape < (len(slots), len(self.gram)):
             self._gathered = np.empty((len(slots), len(self.gram)), np.float32)
         gathered = self._gathered[: len(slots), : len(self.gram)]
@@ -106,9 +102,9 @@ class Cooccurrence:
 
     def scores_of(self, slots: Slots, weights: Floats, wanted: Slots) -> Floats:
         """As `scores`, of the wanted slots only, but for rounding; shape of `wanted`."""
-        gathered = self.gram[slots[:, None], wanted]
-        found = (weights * _inverse(self.squares[slots])) @ gathered
-        return np.asarray(found * _inverse(self.squares[wanted]), dtype=np.float32)
+        inverse, gathered = self._inverse(), self.gram[slots[:, None], wanted]
+        found = (weights * inverse[slots]) @ gathered
+        return np.asarray(found * inverse[wanted], dtype=np.float32)
 
     def restore(self, admitted: Slots, touched: Slots, relations: int) -> None:
         """Begins with these slots, without contributions."""
@@ -123,11 +119,19 @@ class Cooccurrence:
         since = self.admitted[: len(row)] > relations
         self.gram[slot, : len(row)] = np.where(since, np.float32(0), row)
         self.squares[slot] = self.gram[slot, slot]
+        self._inverses = None
 
     def mend(self, slot: int) -> None:
         """Takes a column that was emptied while its row was saved from that row."""
         self.rows.change(self.gram, np.flatnonzero(self.gram[slot]))
         self.gram[:, slot] = self.gram[slot]
+
+    def _inverse(self) -> Floats:
+        """One over the length of each slot's column, 0 for an empty one; not to be written to."""
+        if self._inverses is None:
+            norms = np.sqrt(self.squares)
+            self._inverses = np.divide(1.0, norms, out=np.zeros_like(norms), where=norms > 0)
+        return self._inverses
 
     def _empty(self, slot: int) -> None:
         """Takes every contribution out of a slot."""
@@ -137,6 +141,7 @@ class Cooccurrence:
         self.gram[near, slot] = 0.0
         self.gram[slot] = 0.0
         self.squares[slot] = 0.0
+        self._inverses = None
 
     def _grow(self, least: int) -> None:
         capacity = max(_FIRST_CAPACITY, 2 * len(self.gram))
@@ -147,6 +152,7 @@ class Cooccurrence:
         larger[:size, :size] = self.gram[:size, :size]
         self.gram = larger
         self.squares = np.ascontiguousarray(larger.diagonal())
+        self._inverses = None
         more = np.zeros(capacity - len(self.admitted), np.int64)
         self.admitted = np.concatenate([self.admitted, more])
         self.touched = np.concatenate([self.touched, more])
