@@ -15,7 +15,14 @@ from onnxruntime.capi import onnxruntime_pybind11_state as runtime_errors
 
 from adapters.artefacts import ArtefactStore
 from adapters.sequence_graph import Floats, SequenceGraph, may_refer
-from adapters.version_files import Rest, decoded, load_manifest, no_rest, verified_files
+from adapters.version_files import (
+    Rest,
+    decoded,
+    decoded_strings,
+    load_manifest,
+    no_rest,
+    verified_files,
+)
 from core.model_version import GRAPH, ITEM_VECTORS, RANKER, VOCABULARY
 from core.ranking import RankerWeights
 from core.sequence import HISTORY_LENGTH, ITEMS_AT_ONCE, SequenceScores, SequenceVocabulary
@@ -129,7 +136,7 @@ def load_version(
             f"this process computes {feature_schema}",
         )
     files = verified_files(store, manifest, _needed(manifest), rest)
-    vocabulary = decoded(files, VOCABULARY, list[str])
+    vocabulary = decoded_strings(files, VOCABULARY, rest)
     if len(vocabulary) != manifest.vocabulary_size:
         raise RejectedModel("malformed_file", f"{version}: {VOCABULARY} has another size")
     ranker = decoded(files, RANKER, dict[str, RankerFile])

@@ -4,7 +4,7 @@ It decides nothing; a version that fails a check is refused with the reason.
 """
 
 import hashlib
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import TypeVar
 
 import msgspec
@@ -19,6 +19,9 @@ from schemas.models import FileDigest, Manifest
 _T = TypeVar("_T")
 Rest = Callable[[], object]
 """Called between pieces of work that would take a core for long."""
+
+
+_decode_strings = msgspec.json.Decoder(list[str]).decode
 
 
 def no_rest() -> None:
@@ -90,3 +93,38 @@ def decoded(files: Mapping[str, bytes], name: str, kind: type[_T]) -> _T:
         return msgspec.json.decode(files[name], type=kind)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise RejectedModel("malformed_file", f"{name}: {error}") from error
+
+
+def decoded_strings(
+    files: Mapping[str, bytes], name: str, rest: Rest = no_rest, piece_bytes: int = 1 << 15
+) -> list[str]:
+    """A JSON array of strings, with turns for others between pieces; raises as `decoded`.
+
+    A million strings at once hold the interpreter for a tenth of a second.
+    """
+    found: list[str] = []
+    try:
+        for piece in _arrays(files[name], piece_bytes):
+            found += _decode_strings(piece)
+            rest()
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return decoded(files, name, list[str])
+    return found
+
+
+def _arrays(data: bytes, piece_bytes: int) -> Iterator[bytes]:
+    """Arrays that are the whole one when they are put together.
+
+    It is cut between strings, at `","`. The same bytes are in a string only after a backslash, or
+    where the string is a comma: then a piece does not decode.
+    """
+    begun = 1
+    while data.startswith(b"["):
+        at = data.find(b'","', begun + piece_bytes)
+        while at > 0 and data[at - 1 : at] == b"\\":
+            at = data.find(b'","', at + 1)
+        if at < 0:
+            break
+        yield b"[" + data[begun : at + 1] + b"]"
+        begun = at + 2
+    yield data if begun == 1 else b"[" + data[begun:]
