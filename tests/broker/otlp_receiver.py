@@ -12,7 +12,7 @@ from types import TracebackType
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-WITHIN_S = 30.0
+WITHIN_S = 120.0
 
 
 @dataclass(frozen=True)

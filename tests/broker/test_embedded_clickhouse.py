@@ -24,7 +24,7 @@ from local.child import free_ports
 from local.clickhouse import EmbeddedClickHouse
 from schemas.errors import BadSettings, Unavailable
 
-DEADLINE_S = 30
+DEADLINE_S = 120
 TABLE = (
     "CREATE TABLE t (a UInt64, b String, at DateTime64(3, 'UTC')) ENGINE = MergeTree ORDER BY a "
     "SETTINGS non_replicated_deduplication_window = 100"

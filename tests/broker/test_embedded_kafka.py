@@ -14,7 +14,7 @@ from local.child import free_ports
 from local.kafka import EmbeddedKafka
 from schemas.errors import BadSettings
 
-DEADLINE_S = 30
+DEADLINE_S = 120
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ import pytest
 from local import jars
 from local.state import HomeState, read_state
 
-DEADLINE_S = 90.0
+DEADLINE_S = 200.0
 ENVIRON = {name: value for name, value in os.environ.items() if not name.startswith("SHOPLOOP_")}
 
 

@@ -15,7 +15,7 @@ from core.canary import in_canary
 from core.settings import Settings
 from schemas import topics
 
-WITHIN_S = 30.0
+WITHIN_S = 120.0
 
 
 def _recommended(process: Process, visitor: str) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from serving.guard import Guard
 from serving.library import Library
 from serving.versions import REPLICA_ROLES, Versions
 
-WITHIN_S = 30.0
+WITHIN_S = 120.0
 
 
 class Named(Version):

@@ -19,7 +19,7 @@ from local.state import HomeState, read_state, stop_left_behind, write_state
 from local.supervisor import Happened, Stage, Supervisor, backoff_s
 from schemas.errors import BadSettings, Unavailable
 
-DEADLINE_S = 30.0
+DEADLINE_S = 120.0
 # Says that it is up, and on SIGTERM when it ended, in a file all children share.
 CHILD = """
 import signal, sys, time

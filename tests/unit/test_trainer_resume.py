@@ -29,7 +29,7 @@ from trainer.recommend.windows import VisitorSessions, draw_windows, flatten
 
 DATA = shop_data(20)
 RECIPE = Recipe(shape=Shape(width=16), epochs=4, averaged=0.9)
-WITHIN_S = 60.0
+WITHIN_S = 120.0
 
 
 def fitted(recipe: Recipe = RECIPE, keep: Path | None = None) -> SequenceModel:
