@@ -83,6 +83,7 @@ PROCESSES: tuple[Process, ...] = (
             topics.MODEL_LOG,
             topics.PROGRESS,
             topics.refused(topics.REQUESTS),
+            topics.refused(topics.ITEMS),
         ),
     ),
     Process(

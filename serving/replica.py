@@ -22,6 +22,7 @@ from serving.front import Ask, Front
 from serving.guard import Guard
 from serving.http_server import bound_socket, server_of
 from serving.intake import EventIntake
+from serving.item_letters import ItemLetters
 from serving.ledger import Ledger
 from serving.metrics import Metrics
 from serving.missing import Missing
@@ -60,6 +61,7 @@ class Replica:
         metrics.collect(desk.breakers)
         self._lists = Batcher("lists", desk.answer, limits_of(settings), desk.record, metrics)
         self._loop = RequestLoop(settings, parts.process, desk, metrics)
+        self._letters = ItemLetters(settings, parts.process)
         self._words = Words(settings, parts.process, parts.announce, metrics, desk, rules)
         self._repeats = SharedRepeats(Answered(home_of(settings) / "serving" / "repeats"))
         metrics.collect(self._repeats)
@@ -107,6 +109,8 @@ class Replica:
         self._asked = [start("state", self._parts.follow)]
         requests = partial(self._loop.run, stopping)
         self._asked.append(start("requests", partial(self._once_ready, requests)))
+        letters = partial(self._letters.run, stopping)
+        self._asked.append(start("item-letters", partial(self._once_ready, letters)))
         self._batches = [start(self._lists.name, partial(self._lists.run, Event()))]
         if self._sockets:
             serve: Callable[[], None] = partial(self._server.run, self._sockets)

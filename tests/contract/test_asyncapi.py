@@ -77,12 +77,12 @@ def test_there_is_no_channel_without_a_topic_and_the_prefix_is_the_settings_defa
     assert Settings().topic_prefix == PREFIX
 
 
-def test_every_topic_has_a_reader_and_all_but_one_dead_letter_topic_a_writer() -> None:
+def test_every_topic_has_a_reader_and_a_writer() -> None:
     read = {topic.name for process in PROCESSES for topic in process.receives}
     sent = {topic.name for process in PROCESSES for topic in process.sends}
     everything = {topic.name for topic in topics.ALL}
     assert everything - read == {topics.PROGRESS.name}  # replays wait on it; no process acts on it
-    assert everything - sent == {topics.refused(topics.ITEMS).name}
+    assert everything == sent
 
 
 def test_the_processes_read_what_the_document_says() -> None:
