@@ -37,6 +37,7 @@ from schemas import topics
 from schemas.codec import Decoder
 from schemas.errors import InvalidEvent, Unavailable
 from schemas.models import Publish, Retrain
+from trainer.attempts import MOST, Attempts
 from trainer.in_force import named_versions
 from trainer.outbox import Outbox
 from trainer.tidying import tidy
@@ -73,7 +74,10 @@ class Trainer:
         self._began_s = 0.0
         self._answered: int | None = None
         self._counts: Counter[str] = Counter()
-        self._count(settings.task, trained=0, failed=0)
+        self._attempts = Attempts(home_of(settings) / "trainer" / "attempts.json")
+        for task, failures in {settings.task: 0, **self._attempts.in_a_row}.items():
+            self._count(task, trained=0, failed=0)
+            self._counts["failed_in_a_row" + _label(task)] = failures
 
     def stop(self) -> None:
         """Ends the loop; a training under way is given up and taken up at the next start."""
@@ -148,15 +152,21 @@ class Trainer:
             self._prune(retrain.task, publish.model_version)
         tidy(self._settings)
         self._count(retrain.task, trained=1, failed=publish.failed is not None)
+        in_a_row = self._counts["failed_in_a_row" + _label(retrain.task)]
+        self._attempts.said(retrain.task, in_a_row)
 
     def _trained(self, retrain: Retrain) -> Publish:
         self._training, self._began_s = True, time.monotonic()
         try:
+            may_be = self._attempts.begin(retrain.retrain_id)
             if self._work is None:
                 self._work = _loaded(self._settings, self._store, self._key, self._show_bar)
+            if not may_be:
+                return self._work.gave_up(retrain, f"crashed: it ended the trainer {MOST} times")
             return self._work.answer(retrain)
         finally:
             self._training = False
+            self._attempts.end(retrain.retrain_id)
 
     def _prune(self, task: str, newest: str) -> None:
         """Deletes versions that nothing names; what cannot be done now is done the next time."""
@@ -171,7 +181,7 @@ class Trainer:
 
     def _count(self, task: str, *, trained: int, failed: int) -> None:
         """Counts a training of a task; failures also since its last version."""
-        label = f"{{task={json.dumps(task, ensure_ascii=False)}}}"
+        label = _label(task)
         self._counts["trainings_total" + label] += trained
         self._counts["failures_total" + label] += failed
         in_a_row = "failed_in_a_row" + label
@@ -186,6 +196,10 @@ class Trainer:
             "ready": float(self._ready),
         }
         return counters_text("shoploop_trainer", {**self._counts, **now})
+
+
+def _label(task: str) -> str:
+    return f"{{task={json.dumps(task, ensure_ascii=False)}}}"
 
 
 def _key(settings: Settings) -> Ed25519PrivateKey:

@@ -1,7 +1,8 @@
 """What trainings leave under home, bounded: the newest by the time of their last change are kept.
 
 `runs/TASK` holds the stages of a text task, `tensorboard/VERSION` the figures of a version,
-`checkpoints` how far recommenders' fits were that never ended. A run that a training works in is
+`checkpoints` how far recommenders' fits were that never ended, `wandb/wandb` what Weights & Biases
+keeps of each. A run that a training works in is
 kept whatever its age, and so is a link: somebody made it. Versions themselves are the artefact
 store's.
 """
@@ -37,6 +38,7 @@ def tidy(settings: Settings) -> None:
             *(path for path in older(home / "runs", kept) if _run_deleted(path)),
             *(path for path in older(home / "tensorboard", kept) if _deleted(path)),
             *(path for path in older(home / "checkpoints", kept) if _deleted(path)),
+            *(path for path in older(home / "wandb" / "wandb", kept) if _deleted(path)),
         ]
     except OSError as error:
         log.warning("what former trainings left is not deleted: %s", error)

@@ -51,14 +51,14 @@ class Work:
             made = self._train(retrain) if ours else self._train_text(retrain)
         except FeedbackError as error:
             _log.error("retrain %s failed: %s", retrain.retrain_id, error)
-            return self._failed(retrain, f"{_word(error)}: {error}")
+            return self.gave_up(retrain, f"{_word(error)}: {error}")
         except Exception as error:  # noqa: BLE001 — one retrain; it ends in a Publish
             _log.exception("retrain %s failed", retrain.retrain_id)
             text = f"unexpected: {type(error).__name__}: {error}"
-            return self._failed(retrain, text[:1_000])
+            return self.gave_up(retrain, text[:1_000])
         return publish_of(retrain, self._settings, made) if ours else offer_of(retrain, made)
 
-    def _failed(self, retrain: Retrain, reason: str) -> Publish:
+    def gave_up(self, retrain: Retrain, reason: str) -> Publish:
         """The statement that a training failed; that of a text task is due at once."""
         failure = failure_of(retrain, self._settings, reason)
         if retrain.task == self._settings.task:

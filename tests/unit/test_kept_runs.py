@@ -14,6 +14,7 @@ from core.settings import Settings
 from schemas.models import Publish, Retrain
 from serving.state_store import state_of
 from trainer.app import Trainer
+from trainer.attempts import MOST, Attempts
 from trainer.run_dir import RunDir
 from trainer.tidying import GONE, tidy
 
@@ -41,10 +42,14 @@ def test_the_runs_used_last_stay(tmp_path: Path) -> None:
     made(tmp_path / "runs", "a b c d e", inside="stage.json")
     made(tmp_path / "tensorboard", "v1 v2 v3 v4", inside="events")
     made(tmp_path / "checkpoints", "1.safetensors 2.safetensors 3.safetensors 4.safetensors")
+    made(tmp_path / "wandb" / "wandb", "run-1 offline-run-2 run-3 run-4", inside="run.wandb")
+    (tmp_path / "wandb" / "wandb" / "latest-run").symlink_to("run-4")
     os.utime(tmp_path / "runs" / "a" / "stage.json", (2_000, 2_000))  # trained again since
     tidy(settings)
     assert left(tmp_path / "runs") == ["a", "d", "e"]
     assert left(tmp_path / "tensorboard") == ["v2", "v3", "v4"]
+    runs = ["latest-run", "offline-run-2", "run-3", "run-4"]
+    assert left(tmp_path / "wandb" / "wandb") == runs
     assert left(tmp_path / "checkpoints") == ["2.safetensors", "3.safetensors", "4.safetensors"]
 
 
@@ -94,12 +99,15 @@ class Offering:
         self.failed = failed
 
     def answer(self, retrain: Retrain) -> Publish:
+        return self.gave_up(retrain, self.failed)
+
+    def gave_up(self, retrain: Retrain, failed: str | None) -> Publish:
         return Publish(
             command_id="c",
             task=retrain.task,
             retrain_id=retrain.retrain_id,
             event_time_ms=retrain.event_time_ms,
-            failed=self.failed,
+            failed=failed,
         )
 
 
@@ -113,13 +121,38 @@ def test_a_trainer_tells_failures_in_a_row_by_task_and_tidies_after_each(tmp_pat
         trainer._answer(intent, outbox)
     assert 'failed_in_a_row{task="intent"} 2' in trainer.figures()
     assert 'failed_in_a_row{task="recommend"} 0' in trainer.figures()
+    trainer = Trainer(Settings(home=str(tmp_path), kept_runs=3))  # as after a restart
+    assert 'failed_in_a_row{task="intent"} 2' in trainer.figures()
     assert left(tmp_path / "runs") == ["b", "c", "d"]
     trainer._work = Offering(None)
     trainer._answer(intent, outbox)
     assert 'failed_in_a_row{task="intent"} 0' in trainer.figures()
-    assert 'failures_total{task="intent"} 2' in trainer.figures()
-    assert 'trainings_total{task="intent"} 3' in trainer.figures()
+    assert 'failures_total{task="intent"} 0' in trainer.figures()
+    assert 'trainings_total{task="intent"} 1' in trainer.figures()
     assert "training_age_seconds 0" in trainer.figures()
+
+
+def test_a_training_that_ends_its_process_each_time_is_given_up_in_the_end(tmp_path: Path) -> None:
+    settings = Settings(home=str(tmp_path))
+    for _ in range(MOST):  # as begun by one process after another, each of which was killed
+        assert Attempts(tmp_path / "trainer" / "attempts.json").begin(RETRAIN.retrain_id)
+    trainer: Any = Trainer(settings)
+    trainer._work = Offering(None)
+    assert trainer._trained(RETRAIN).failed == "crashed: it ended the trainer 3 times"
+    assert trainer._trained(RETRAIN).failed is None  # it was answered: this one is another
+
+
+def test_a_training_given_up_in_peace_is_no_crash_and_a_damaged_note_is_none(
+    tmp_path: Path,
+) -> None:
+    attempts = Attempts(tmp_path / "attempts.json")
+    for _ in range(2 * MOST):
+        assert attempts.begin("r1")
+        attempts.end("r1")
+    attempts.said("intent", 2)
+    assert Attempts(tmp_path / "attempts.json").in_a_row == {"intent": 2}
+    (tmp_path / "attempts.json").write_text("{")
+    assert Attempts(tmp_path / "attempts.json").in_a_row == {}
 
 
 def test_the_file_in_which_earlier_releases_kept_shoppers_is_removed(tmp_path: Path) -> None:
