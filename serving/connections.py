@@ -2,8 +2,9 @@
 
 Without a bound, callers who say nothing would take every file that the process may open, those of
 its spool and its state as well. Whoever has kept us waiting the longest goes first: for its
-handshake, its head, its body, or its next question. Who waits for us is never sent away. So callers
-who are slow on purpose take places from each other. It knows no protocol.
+handshake, its head, its body, or its next question; of those who have had no answer yet, while
+they hold more than half of the places. Who waits for us is never sent away. So callers who are slow
+on purpose take places from each other. It knows no protocol.
 """
 
 from __future__ import annotations
@@ -42,7 +43,8 @@ class Connections(Collector):
     def __init__(self, most: int) -> None:
         self.most = most
         self._open: set[Held] = set()
-        self._quiet: dict[Held, None] = {}  # the longest quiet first
+        self._new: dict[Held, None] = {}  # quiet, without an answer yet; the longest first
+        self._idle: dict[Held, None] = {}  # quiet since their last answer, or body; likewise
         self._gave_way = 0
         self._refused = 0
         self._said_s = float("-inf")
@@ -54,29 +56,31 @@ class Connections(Collector):
     def add(self, held: Held) -> None:
         """One has come, and is to say something."""
         self._open.add(held)
-        self._quiet[held] = None
+        self._new[held] = None
 
     def busy(self, held: Held) -> None:
         """It has asked: it waits for us."""
-        self._quiet.pop(held, None)
+        self._new.pop(held, None)
+        self._idle.pop(held, None)
 
     def quiet(self, held: Held) -> None:
         """It has its reply: we wait for it."""
         if held in self._open:
-            self._quiet.pop(held, None)
-            self._quiet[held] = None
+            self.busy(held)
+            self._idle[held] = None
 
     def remove(self, held: Held) -> None:
         """It is gone."""
         self._open.discard(held)
-        self._quiet.pop(held, None)
+        self.busy(held)
 
     def has_room(self) -> bool:
         """Whether another may come, if need be in the place of the longest quiet one."""
         if len(self._open) < self.most:
             return True
         self._say()
-        longest = next(iter(self._quiet), None)
+        first = self._new if 2 * len(self._new) > self.most else self._idle or self._new
+        longest = next(iter(first), None)
         if longest is None:
             self._refused += 1
             return False

@@ -57,6 +57,19 @@ def test_idle_connections_give_way_without_a_word(settings: Settings) -> None:
         assert idle.recv(65_536) == b""
 
 
+def test_callers_who_had_an_answer_keep_their_places_from_a_crowd_of_others(
+    settings: Settings,
+) -> None:
+    with serving(settings, held=Connections(4)) as port, ExitStack() as stack:
+        known = come(stack, port, b"")
+        for _ in range(3):
+            known.sendall(b"GET / HTTP/1.1\r\n\r\n")
+            while not (found := known.recv(65_536)).endswith(b"0\r\n\r\n"):
+                assert found
+            silent = [come(stack, port, b"") for _ in range(8)]
+            assert silent[0].recv(1) == b""
+
+
 def test_who_waits_for_an_answer_keeps_its_place_and_one_more_is_refused(
     settings: Settings,
 ) -> None:
