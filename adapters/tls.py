@@ -1,6 +1,7 @@
 """TLS of what a process serves over HTTP: its files, checked, and the context made of them.
 
-Certificates end; the files are followed, so that a new one needs no restart.
+Certificates end; the files are followed, so that a new one needs no restart. One that has ended is
+not taken in the place of one that has not.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
+from cryptography import x509
 
 from adapters.private_file import read_private
 from core.settings import Settings
@@ -55,6 +57,14 @@ class TlsFiles(msgspec.Struct, frozen=True):
             return ()
         return tuple((one.st_ino, one.st_mtime_ns, one.st_size, one.st_mode) for one in found)
 
+    def ends_s(self) -> float:
+        """When the certificate ends, epoch seconds; raises as `context`."""
+        try:
+            first = x509.load_pem_x509_certificates(self.cert.read_bytes())[0]
+        except (OSError, ValueError) as error:
+            raise BadSettings(f"SHOPLOOP_HTTP_TLS_CERT={self.cert}: no certificate") from error
+        return first.not_valid_after_utc.timestamp()
+
     def made(self) -> ssl.SSLContext:
         """A context of the files as they are now; raises as `context`."""
         read_private(self.key, "SHOPLOOP_HTTP_TLS_KEY")
@@ -80,14 +90,20 @@ class TlsFiles(msgspec.Struct, frozen=True):
 
 
 class Followed:
-    """Gives each connection that begins, with or without a server's name, the newest context."""
+    """Gives each connection that begins, with or without a server's name, the newest context.
+
+    `ends_s` says when its certificate ends, epoch seconds.
+    """
 
     def __init__(
         self,
         files: TlsFiles,
         context: ssl.SSLContext,
         clock: Callable[[], float] = time.monotonic,
+        now_s: Callable[[], float] = time.time,
     ) -> None:
+        self.ends_s = files.ends_s()
+        self._now_s = now_s
         self._files = files
         self._seen = files.stamp
         self._context = context
@@ -109,7 +125,10 @@ class Followed:
             return
         self._seen = stamp
         try:
-            self._context = self._files.made()
+            made, ends_s = self._files.made(), self._files.ends_s()
+            if ends_s < self._now_s() < self.ends_s:
+                raise BadSettings(f"the certificate of {self._files.cert} has ended")
+            self._context, self.ends_s = made, ends_s
         except BadSettings as error:
             log.error("the TLS files of before stay: %s", error)
         else:

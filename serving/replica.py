@@ -1,8 +1,10 @@
 """A serving replica: its parts, in the order in which they begin and end. It decides nothing."""
 
+import ssl
 from collections.abc import Callable, Sequence
 from functools import partial
 from threading import Event, Thread
+from typing import Any
 
 from adapters.clickhouse import dsn_of
 from adapters.home import home_of
@@ -78,7 +80,10 @@ class Replica:
         watched = Watched(app(self._front), metrics, parts.traces)
         connections = Connections(most_of(settings.http_connections, open_files()))
         metrics.collect(connections)
-        self._server = server_of(watched, connections, tls.context() if tls else None)
+        context = tls.context() if tls else None
+        if context is not None:
+            watch_certificate(metrics, context)
+        self._server = server_of(watched, connections, context)
 
     def _front_of(self, settings: Settings, desk: Desk) -> Front:
         parts = self._parts
@@ -146,6 +151,16 @@ def join(threads: Sequence[Thread], within_s: float = 10.0) -> None:
     """Waits for threads to end, each for so long at most."""
     for thread in threads:
         thread.join(timeout=within_s)
+
+
+def watch_certificate(metrics: Metrics, context: ssl.SSLContext) -> None:
+    """Adds when the certificate in use ends."""
+    followed: Any = context.sni_callback
+    metrics.gauge(
+        "certificate_ends_timestamp_seconds",
+        "When the certificate in use ends, Unix time.",
+        lambda: followed.ends_s,
+    )
 
 
 def watch_spool(metrics: Metrics, ledger: Ledger, limit_bytes: int) -> None:

@@ -24,10 +24,10 @@ class Authority:
         self.ca = folder / "ca.pem"
         self.ca.write_bytes(own.public_bytes(Encoding.PEM))
 
-    def issue(self, name: str) -> tuple[Path, Path]:
+    def issue(self, name: str, *, has_ended: bool = False) -> tuple[Path, Path]:
         """PEM files of a certificate for 127.0.0.1 and of its key, mode 600."""
         key = ec.generate_private_key(ec.SECP256R1())
-        made = self._certificate(_named(name), key.public_key(), is_ca=False)
+        made = self._certificate(_named(name), key.public_key(), is_ca=False, has_ended=has_ended)
         cert, private = self._folder / f"{name}.pem", self._folder / f"{name}.key.pem"
         cert.write_bytes(made.public_bytes(Encoding.PEM))
         private.touch(mode=0o600)
@@ -35,7 +35,12 @@ class Authority:
         return cert, private
 
     def _certificate(
-        self, name: x509.Name, public: ec.EllipticCurvePublicKey, *, is_ca: bool
+        self,
+        name: x509.Name,
+        public: ec.EllipticCurvePublicKey,
+        *,
+        is_ca: bool,
+        has_ended: bool = False,
     ) -> x509.Certificate:
         now = datetime.datetime.now(datetime.UTC)
         day = datetime.timedelta(days=1)
@@ -47,7 +52,7 @@ class Authority:
             .public_key(public)
             .serial_number(x509.random_serial_number())
             .not_valid_before(now - day)
-            .not_valid_after(now + day)
+            .not_valid_after(now - day / 2 if has_ended else now + day)
             .add_extension(x509.BasicConstraints(ca=is_ca, path_length=None), critical=True)
             .add_extension(place, critical=False)
             .sign(self._key, hashes.SHA256())

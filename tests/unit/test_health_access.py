@@ -5,10 +5,12 @@ from __future__ import annotations
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -127,6 +129,8 @@ def test_new_tls_files_hold_for_new_connections_and_bad_ones_change_nothing(
         assert shown() == first
         second = authority.issue("server")[0].read_bytes()
         assert shown() == second != first
+        authority.issue("server", has_ended=True)
+        assert shown() == second
         cert.write_bytes(b"half a certif")
         assert shown() == second
         cert.unlink()
@@ -156,7 +160,9 @@ def test_tls_files_that_cannot_be_used_are_named(tmp_path: Path, authority: Auth
     assert tls_of(Settings()) is None
     context = tls_of(Settings(http_tls_cert=cert, http_tls_key=key))
     assert context is not None
-    assert context.context().minimum_version == ssl.TLSVersion.TLSv1_2
+    made: Any = context.context()
+    assert made.minimum_version == ssl.TLSVersion.TLSv1_2
+    assert 0 < made.sni_callback.ends_s - time.time() <= 86_400
     _, other = authority.issue("other")
     for settings in (
         Settings(http_tls_cert=cert),

@@ -23,6 +23,7 @@ from schemas.errors import Unavailable
 from serving.breakers import Breakers
 from serving.checkpoint import Checkpoints
 from serving.missing import Missing
+from serving.replica import watch_certificate
 from serving.standing import Standing
 from serving.state import Live
 from serving.state_store import StateStore
@@ -45,7 +46,7 @@ SECTIONS = {
 }
 """The runbook's text by what its headings are linked by."""
 FUNCTIONS = {"absent", "count", "deriv", "histogram_quantile", "increase", "max_over_time"}
-FUNCTIONS |= {"rate", "sum"}
+FUNCTIONS |= {"rate", "sum", "time"}
 WORDS = {"and", "or", "unless", "on", "by", "offset"}
 SCRAPED = {"job", "instance"}
 _SELECTOR = re.compile(r"([a-z_]+)\{([^}]*)\}")
@@ -63,6 +64,8 @@ def serving_text(home: Path) -> str:
         live = Live(settings, replica.versions, checkpoints)
         metrics.collect(Standing(replica.library, live))
         metrics.collect(Breakers(settings, live))
+        context: Any = SimpleNamespace(sni_callback=SimpleNamespace(ends_s=2e9))
+        watch_certificate(metrics, context)
         metrics.collect(Missing({"spool": lambda: False}))
         none: Any = SimpleNamespace(graphs=None)
         desk: Any = SimpleNamespace(also=lambda _: None, answer=None, record=None, breakers=none)
