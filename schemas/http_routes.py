@@ -28,10 +28,11 @@ PROBLEMS: dict[int, str] = {
     421: "Another process serves this visitor; `detail` names the partition.",
     422: "The Idempotency-Key was used with another body.",
     429: "Too many requests of this caller; Retry-After says when to come back.",
+    500: "A bug or a broken disk; the log has it.",
     503: "Not now; Retry-After says when to come back.",
     504: "No answer within the request's deadline.",
 }
-_GUARDED = (401, 403, 429, 503)
+_GUARDED = (401, 403, 429, 500, 503)
 _POSTED = (400, *_GUARDED, 408, 409, 413, 415, 422)
 _ASKED = (*_POSTED, 421, 504)
 

@@ -13,6 +13,7 @@ import msgspec
 from msgspec import inspect
 
 from schemas.examples import example_of
+from schemas.fields import meaning_of
 from schemas.http import Problem
 from schemas.http_routes import JSON, OPERATIONS, PROBLEM_JSON, PROBLEMS, TEXT, Operation
 
@@ -21,6 +22,23 @@ FILE = "openapi.json"
 Json = dict[str, Any]
 _RETRY = (409, 429, 503)
 _TRACE = "X-Request-Id"
+PROBLEM_EXAMPLES: dict[int, tuple[str, str, str]] = {
+    400: ("invalid", "A field cannot be used", "Expected `int` <= 100 - at `$.k`"),
+    401: ("missing", "A key or a token is needed", "an API key or a token is needed"),
+    403: ("scope", "The key is not allowed this", "scope recommend is needed"),
+    404: ("unknown_task", "No such task is served here", "'tone' is no task that is served here"),
+    408: ("too_slow", "The body did not come in time", "the body took longer than 10 s"),
+    409: ("conflict", "The same call is being answered", "the same call is being answered"),
+    413: ("too_large", "The body is too large", "the body has more than 1048576 bytes"),
+    415: ("media_type", "The body's type is not taken", "the body is 'text/xml'"),
+    421: ("misdirected", "Another process serves this visitor", "it is of partition 1"),
+    422: ("key_reused", "The Idempotency-Key belongs to another body", "it was used before"),
+    429: ("rate", "Too many requests", "too many requests with this key"),
+    500: ("internal", "An error of ours", "an error that should not happen; it is in the log"),
+    503: ("overloaded", "Too many requests wait", "256 wait; try again in 1 s"),
+    504: ("deadline_exceeded", "No answer in time", "no answer within 200 ms"),
+}
+"""By status: its commonest word, its title and a detail."""
 _PARAMETERS = {
     "task": "The text task, such as the name of its file.",
     "prediction_id": "The token that came with the answer.",
@@ -53,8 +71,17 @@ def openapi_document() -> Json:
                 },
             },
             "securitySchemes": {
-                "bearer": {"type": "http", "scheme": "bearer"},
-                "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+                "bearer": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "An API key, or a token of the shop's OpenID Connect issuer.",
+                },
+                "key": {
+                    "type": "apiKey",
+                    "in": "header",
+                    "name": "X-API-Key",
+                    "description": "An API key, made by `shoploop keys create`.",
+                },
             },
         },
     }
@@ -130,11 +157,24 @@ def _problems(operation: Operation) -> Json:
         str(status): {
             "description": PROBLEMS[status],
             "headers": _headers(status),
-            "content": {PROBLEM_JSON: {"schema": _ref("schemas", "Problem")}},
+            "content": {PROBLEM_JSON: _problem(status)},
         }
         for status in sorted(operation.problems)
         if status not in operation.replies
     }
+
+
+def _problem(status: int) -> Json:
+    """The problem of a status, with an example."""
+    kind, title, detail = PROBLEM_EXAMPLES[status]
+    example = {
+        "type": f"urn:shoploop:problem:{kind}",
+        "title": title,
+        "status": status,
+        "detail": detail,
+        "request_id": "01a22448-7fa3-7242-8f96-813b6830b284",
+    }
+    return {"schema": _ref("schemas", "Problem"), "example": example}
 
 
 def _headers(status: int) -> Json:
@@ -168,7 +208,16 @@ def _schemas() -> Json:
         kinds += [operation.body] if operation.body is not None else []
         kinds += [kind for kind, _ in operation.replies.values() if kind not in (str, dict)]
     _, components = msgspec.json.schema_components(kinds, ref_template=_TEMPLATE)
-    return {name: _plain(schema) for name, schema in sorted(components.items())}
+    return {name: _told(name, _plain(schema)) for name, schema in sorted(components.items())}
+
+
+def _told(name: str, schema: Json) -> Json:
+    """The record's schema, each field with what it says."""
+    for field, described in schema.get("properties", {}).items():
+        meaning = meaning_of(name, field)
+        if meaning:
+            described["description"] = meaning
+    return schema
 
 
 def _plain(schema: Any) -> Any:

@@ -12,6 +12,7 @@ from typing import Any
 
 from msgspec import inspect
 
+from schemas.fields import meaning_of
 from schemas.http import Problem
 from schemas.http_routes import OPERATIONS, Operation
 from schemas.processes import SHOP
@@ -64,6 +65,9 @@ def _interface(struct: inspect.StructType) -> str:
     if struct.tag_field is not None:
         lines.append(f"  {struct.tag_field}: {json.dumps(struct.tag)};")
     for field in struct.fields:
+        meaning = meaning_of(struct.cls.__name__, field.encode_name)
+        if meaning:
+            lines.append(f"  /** {meaning} */")
         mark = "" if field.required else "?"
         lines.append(f"  {field.encode_name}{mark}: {typescript_of(field.type)};")
     return "\n".join([*lines, "}", ""])

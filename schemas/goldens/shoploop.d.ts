@@ -13,9 +13,11 @@ export interface Alert {
   name: string;
   severity: "page" | "ticket";
   state: "cleared" | "raised";
+  /** When it happened, UTC epoch milliseconds. */
   event_time_ms: number;
   summary: string;
   evidence?: Record<string, number>;
+  /** Which models answer. */
   task?: string;
   scope?: string;
   runbook?: string;
@@ -26,49 +28,80 @@ export interface Alert {
 /** Items were put into the cart. */
 export interface CartAdded {
   event_name: "add_to_cart";
+  /** Unique to the event: sent again within a day, it counts once. */
   event_id: string;
+  /** When it happened, UTC epoch milliseconds. */
   event_time_ms: number;
+  /** The shopper, the same in events and questions. */
   visitor_id: string;
+  /** The visit; stands for the visitor where nobody is known. */
   session_id?: string | null;
+  /** The place on the page, such as `home`, `discover`, `buy_again`. */
   surface?: string | null;
+  /** The answer: pass it back with events on what was shown. */
   prediction_id?: string | null;
+  /** The question: asked again under it, it gets the same `prediction_id`. */
   request_id?: string | null;
+  /** The shop's account, known after a login. */
   user_id?: string | null;
+  /** What the shopper allows; missing: all. */
   consent?: Consent | null;
+  /** Made coarse, to a network, before it is stored. */
   ip?: string | null;
+  /** Kept as browser family and major version. */
   user_agent?: string | null;
+  /** Written by shoploop alone. */
   formerly?: Formerly | null;
+  /** The items concerned. */
   items: EventItem[];
 }
 
 /** Texts of one task. */
 export interface ClassifyBatch {
+  /** The questions. */
   requests: ClassifyQuestion[];
 }
 
 /** A text to be given labels, or a number; the path names the task. `pair` is a second text. */
 export interface ClassifyQuestion {
+  /** The question: asked again under it, it gets the same `prediction_id`. */
   request_id?: string | null;
+  /** The shopper, the same in events and questions. */
   visitor_id?: string | null;
+  /** The visit; stands for the visitor where nobody is known. */
   session_id?: string | null;
+  /** Event time to answer at, UTC epoch milliseconds; accepted in a replay only. */
   as_of_ms?: number | null;
+  /** Milliseconds from arrival after which no answer is wanted (504). */
   deadline_ms?: number | null;
+  /** The text. */
   text: string;
+  /** A second text, of tasks that compare two. */
   pair?: string;
+  /** How many are wanted at most. */
   k?: number;
 }
 
 /** A text to be given labels, or a number, by the newest version of a text task. */
 export interface ClassifyRequest {
   kind: "classify";
+  /** The question: asked again under it, it gets the same `prediction_id`. */
   request_id: string;
+  /** The shopper, the same in events and questions. */
   visitor_id: string;
+  /** Which models answer. */
   task: string;
+  /** The text. */
   text: string;
+  /** A second text, of tasks that compare two. */
   pair?: string;
+  /** How many are wanted at most. */
   k?: number;
+  /** The visit; stands for the visitor where nobody is known. */
   session_id?: string | null;
+  /** Event time to answer at, UTC epoch milliseconds; accepted in a replay only. */
   as_of_ms?: number | null;
+  /** Milliseconds from arrival after which no answer is wanted (504). */
   deadline_ms?: number | null;
 }
 
@@ -79,7 +112,9 @@ export interface ClassifyRequest {
  * the shopper's history either, and the history held so far is dropped.
  */
 export interface Consent {
+  /** May models learn from it? */
   training?: boolean;
+  /** May it enter the shopper's history? */
   personalisation?: boolean;
 }
 
@@ -92,21 +127,30 @@ export interface Consent {
  * search, what the rules want where the request wants none.
  */
 export interface Context {
+  /** Item ids that were known of the visitor, newest last. */
   history?: string[];
+  /** Never list these. */
   exclude_item_ids?: string[];
   feature_schema?: string;
+  /** Newest event time that it knows, UTC epoch milliseconds. */
   seen_ms?: number;
   history_given?: boolean;
+  /** Rank these and list no others. */
   candidate_item_ids?: string[];
+  /** Which items may be listed. */
   filters?: Filters | null;
+  /** 0: by relevance alone; 1: as unlike each other as can be. */
   diversity?: number;
+  /** The shop's id of the item. */
   item_id?: string;
   rules?: string;
+  /** What was searched for instead of words that no item has. */
   corrected_query?: string;
 }
 
 /** A forget-me request, or its receipt when `done_at_ms` is set. */
 export interface Erasure {
+  /** The shopper, the same in events and questions. */
   visitor_id: string;
   requested_at_ms: number;
   done_at_ms?: number | null;
@@ -114,8 +158,11 @@ export interface Erasure {
 
 /** Why one event of a call was refused; `index` counts from 0. */
 export interface EventError {
+  /** Place in the list that was sent, from 0. */
   index: number;
+  /** A stable word to group by. */
   reason: string;
+  /** What exactly, for a person. */
   message: string;
 }
 
@@ -125,23 +172,32 @@ export interface EventError {
  * `place` counts from the oldest, 0; the gain is in log-probability, by leaving the event out.
  */
 export interface EventGain {
+  /** Place in `history`, from 0. */
   place: number;
+  /** The shop's id of the item. */
   item_id: string;
+  /** Log-probability that the item gains by this event. */
   gain: number;
 }
 
 /** One item of an event; `source_id` names the line it came from in the shop's own log. */
 export interface EventItem {
+  /** The shop's id of the item. */
   item_id: string;
+  /** Pieces. */
   quantity?: number;
+  /** Of one piece, in the shop's currency. */
   price?: number | null;
+  /** The answer: pass it back with events on what was shown. */
   prediction_id?: string | null;
+  /** The line of the shop's own log that it came from. */
   source_id?: string | null;
 }
 
 /** Replay's barrier on `events` and `events.valid`: see `schemas.watermarks.Watermark`. */
 export interface EventWatermark {
   event_name: "watermark";
+  /** When it happened, UTC epoch milliseconds. */
   event_time_ms: number;
   barrier: number;
   run_id: string;
@@ -150,7 +206,9 @@ export interface EventWatermark {
 
 /** What became of the events of one call; the accepted are on the topic `events`. */
 export interface EventsTaken {
+  /** How many events are on the topic `events`. */
   accepted: number;
+  /** The events that were refused; send them again mended. */
   errors: EventError[];
 }
 
@@ -161,49 +219,84 @@ export interface EventsTaken {
  * come from; both are empty where the weights are not known any more, or nothing was weighed.
  */
 export interface ExplainedItem {
+  /** The shop's id of the item. */
   item_id: string;
+  /** Place in the list, from 1. */
   position: number;
+  /** Log-odds of being bought; of a search, relevance. Compare within an answer only. */
   score: number;
+  /** The chance that this item came to this place. */
   propensity: number;
+  /** What proposed the item, such as `own+cooccurrence`. */
   source: string;
+  /** The ranker's constant, in log-odds. */
   bias: number;
+  /** Log-odds by feature; with `bias` they add up to the score. */
   features: Record<string, number>;
+  /** Log-odds by what proposed the item. */
   sources: Record<string, number>;
+  /** What each event of the history adds to the model's score. */
   events: EventGain[];
 }
 
 /** One answer taken apart; `unsaid` names what could not be said, and why. */
 export interface Explanation {
+  /** The answer: pass it back with events on what was shown. */
   prediction_id: string;
+  /** The question: asked again under it, it gets the same `prediction_id`. */
   request_id: string;
+  /** Which models answer. */
   task: string;
+  /** The place on the page, such as `home`, `discover`, `buy_again`. */
   surface: string;
+  /** When it was answered, event time, UTC epoch milliseconds. */
   served_at_ms: number;
+  /** Who ranked: `loop`. */
   policy: string;
+  /** `champion`, `canary`, `explore` (one place was drawn by chance) or `fallback`. */
   arm: string;
+  /** The version that answered; empty: none did. */
   model_version: string;
+  /** The ranker weights that ordered the list. */
   weights_version: string;
+  /** Why this is less than a whole answer, such as `no_model`; null: it is whole. */
   degraded: string | null;
+  /** Item ids that were known of the visitor, newest last. */
   history: string[];
+  /** The items concerned. */
   items: ExplainedItem[];
+  /** What cannot be said, and why. */
   unsaid: string[];
 }
 
 /** Items were put on the wish list. */
 export interface Favourited {
   event_name: "add_to_wishlist";
+  /** Unique to the event: sent again within a day, it counts once. */
   event_id: string;
+  /** When it happened, UTC epoch milliseconds. */
   event_time_ms: number;
+  /** The shopper, the same in events and questions. */
   visitor_id: string;
+  /** The visit; stands for the visitor where nobody is known. */
   session_id?: string | null;
+  /** The place on the page, such as `home`, `discover`, `buy_again`. */
   surface?: string | null;
+  /** The answer: pass it back with events on what was shown. */
   prediction_id?: string | null;
+  /** The question: asked again under it, it gets the same `prediction_id`. */
   request_id?: string | null;
+  /** The shop's account, known after a login. */
   user_id?: string | null;
+  /** What the shopper allows; missing: all. */
   consent?: Consent | null;
+  /** Made coarse, to a network, before it is stored. */
   ip?: string | null;
+  /** Kept as browser family and major version. */
   user_agent?: string | null;
+  /** Written by shoploop alone. */
   formerly?: Formerly | null;
+  /** The items concerned. */
   items: EventItem[];
 }
 
@@ -214,38 +307,62 @@ export interface Favourited {
  * `event_id` it counts once; time and id are the server's where the shop gives none.
  */
 export interface Feedback {
+  /** The answer: pass it back with events on what was shown. */
   prediction_id: string;
+  /** From -1 (bad) to 1 (good). */
   verdict: number;
+  /** The shopper, the same in events and questions. */
   visitor_id?: string | null;
+  /** The visit; stands for the visitor where nobody is known. */
   session_id?: string | null;
+  /** The shop's id of the item. */
   item_id?: string | null;
+  /** The place on the page, such as `home`, `discover`, `buy_again`. */
   surface?: string | null;
+  /** The question: asked again under it, it gets the same `prediction_id`. */
   request_id?: string | null;
+  /** Unique to the event: sent again within a day, it counts once. */
   event_id?: string | null;
+  /** When it happened, UTC epoch milliseconds. */
   event_time_ms?: number | null;
 }
 
 /** An explicit verdict on one answer: `verdict` in [-1, 1], on one item or on the whole list. */
 export interface FeedbackGiven {
   event_name: "feedback";
+  /** Unique to the event: sent again within a day, it counts once. */
   event_id: string;
+  /** When it happened, UTC epoch milliseconds. */
   event_time_ms: number;
+  /** The shopper, the same in events and questions. */
   visitor_id: string;
+  /** The visit; stands for the visitor where nobody is known. */
   session_id?: string | null;
+  /** The place on the page, such as `home`, `discover`, `buy_again`. */
   surface?: string | null;
+  /** The answer: pass it back with events on what was shown. */
   prediction_id?: string | null;
+  /** The question: asked again under it, it gets the same `prediction_id`. */
   request_id?: string | null;
+  /** The shop's account, known after a login. */
   user_id?: string | null;
+  /** What the shopper allows; missing: all. */
   consent?: Consent | null;
+  /** Made coarse, to a network, before it is stored. */
   ip?: string | null;
+  /** Kept as browser family and major version. */
   user_agent?: string | null;
+  /** Written by shoploop alone. */
   formerly?: Formerly | null;
+  /** From -1 (bad) to 1 (good). */
   verdict: number;
+  /** The shop's id of the item. */
   item_id?: string | null;
 }
 
 /** The verdict is on the topic `events` under this id. */
 export interface FeedbackTaken {
+  /** Unique to the event: sent again within a day, it counts once. */
   event_id: string;
 }
 
@@ -256,17 +373,25 @@ export interface FeedbackTaken {
  * `Home`); none named lets all pass. Prices are in the shop's currency, both ends included.
  */
 export interface Filters {
+  /** Items of any of these, or below them, pass; empty: all. */
   categories?: string[];
+  /** Items of these, or below them, do not pass. */
   excluded_categories?: string[];
+  /** In the shop's currency, included. */
   price_from?: number | null;
+  /** In the shop's currency, included. */
   price_to?: number | null;
+  /** Leave out what is sold out. */
   in_stock_only?: boolean;
 }
 
 /** The pseudonyms of the same ids under earlier keys, oldest first; written by intake alone. */
 export interface Formerly {
+  /** Former pseudonyms. */
   visitor_ids?: string[];
+  /** Former pseudonyms. */
   user_ids?: string[];
+  /** Former pseudonyms. */
   session_ids?: string[];
 }
 
@@ -277,9 +402,13 @@ export interface Formerly {
  * is not kept for the next start), `repeats` (calls made again elsewhere are not known).
  */
 export interface Health {
+  /** Whether it takes calls. */
   ready: boolean;
+  /** The version that answered; empty: none did. */
   model_version: string | null;
+  /** Newest event time that it knows, UTC epoch milliseconds. */
   seen_ms: number;
+  /** Why this is less than a whole answer, such as `no_model`; null: it is whole. */
   degraded?: string[];
 }
 
@@ -290,12 +419,16 @@ export interface Health {
  * that go with this one (a lid for a jar), `substitute_of` those it can stand in for.
  */
 export interface Item {
+  /** The shop's id of the item. */
   item_id: string;
   updated_at_ms: number;
+  /** Of the catalogue; empty where it has none. */
   title?: string;
   description?: string;
   category?: string;
+  /** Of one piece, in the shop's currency. */
   price?: number | null;
+  /** ISO 4217, such as GBP. */
   currency?: string | null;
   available?: boolean;
   language?: string;
@@ -307,82 +440,133 @@ export interface Item {
 /** A list was shown to the shopper. */
 export interface ItemListViewed {
   event_name: "view_item_list";
+  /** Unique to the event: sent again within a day, it counts once. */
   event_id: string;
+  /** When it happened, UTC epoch milliseconds. */
   event_time_ms: number;
+  /** The shopper, the same in events and questions. */
   visitor_id: string;
+  /** The visit; stands for the visitor where nobody is known. */
   session_id?: string | null;
+  /** The place on the page, such as `home`, `discover`, `buy_again`. */
   surface?: string | null;
+  /** The answer: pass it back with events on what was shown. */
   prediction_id?: string | null;
+  /** The question: asked again under it, it gets the same `prediction_id`. */
   request_id?: string | null;
+  /** The shop's account, known after a login. */
   user_id?: string | null;
+  /** What the shopper allows; missing: all. */
   consent?: Consent | null;
+  /** Made coarse, to a network, before it is stored. */
   ip?: string | null;
+  /** Kept as browser family and major version. */
   user_agent?: string | null;
+  /** Written by shoploop alone. */
   formerly?: Formerly | null;
+  /** The items concerned. */
   items: EventItem[];
 }
 
 /** An item of a list was clicked. */
 export interface ItemSelected {
   event_name: "select_item";
+  /** Unique to the event: sent again within a day, it counts once. */
   event_id: string;
+  /** When it happened, UTC epoch milliseconds. */
   event_time_ms: number;
+  /** The shopper, the same in events and questions. */
   visitor_id: string;
+  /** The visit; stands for the visitor where nobody is known. */
   session_id?: string | null;
+  /** The place on the page, such as `home`, `discover`, `buy_again`. */
   surface?: string | null;
+  /** The answer: pass it back with events on what was shown. */
   prediction_id?: string | null;
+  /** The question: asked again under it, it gets the same `prediction_id`. */
   request_id?: string | null;
+  /** The shop's account, known after a login. */
   user_id?: string | null;
+  /** What the shopper allows; missing: all. */
   consent?: Consent | null;
+  /** Made coarse, to a network, before it is stored. */
   ip?: string | null;
+  /** Kept as browser family and major version. */
   user_agent?: string | null;
+  /** Written by shoploop alone. */
   formerly?: Formerly | null;
+  /** The items concerned. */
   items: EventItem[];
 }
 
 /** An item's page was seen. */
 export interface ItemViewed {
   event_name: "view_item";
+  /** Unique to the event: sent again within a day, it counts once. */
   event_id: string;
+  /** When it happened, UTC epoch milliseconds. */
   event_time_ms: number;
+  /** The shopper, the same in events and questions. */
   visitor_id: string;
+  /** The visit; stands for the visitor where nobody is known. */
   session_id?: string | null;
+  /** The place on the page, such as `home`, `discover`, `buy_again`. */
   surface?: string | null;
+  /** The answer: pass it back with events on what was shown. */
   prediction_id?: string | null;
+  /** The question: asked again under it, it gets the same `prediction_id`. */
   request_id?: string | null;
+  /** The shop's account, known after a login. */
   user_id?: string | null;
+  /** What the shopper allows; missing: all. */
   consent?: Consent | null;
+  /** Made coarse, to a network, before it is stored. */
   ip?: string | null;
+  /** Kept as browser family and major version. */
   user_agent?: string | null;
+  /** Written by shoploop alone. */
   formerly?: Formerly | null;
+  /** The items concerned. */
   items: EventItem[];
 }
 
 /** One label of a text with its calibrated probability. */
 export interface Label {
+  /** One of the task's labels. */
   label: string;
+  /** Calibrated probability. */
   score: number;
 }
 
 /** One question's answer: `status` as if it had been asked alone, and a reply or a problem. */
 export interface ListAnswer {
+  /** As if it had been asked alone. */
   status: number;
+  /** The answer. */
   reply?: ListReply | null;
+  /** Why there is no reply. */
   problem?: Problem | null;
 }
 
 /** One answer per question, in order. */
 export interface ListAnswers {
+  /** One for each question, in the order asked. */
   answers: ListAnswer[];
 }
 
 /** Items to show, best first. */
 export interface ListReply {
+  /** The question: asked again under it, it gets the same `prediction_id`. */
   request_id: string;
+  /** The answer: pass it back with events on what was shown. */
   prediction_id: string;
+  /** The version that answered; empty: none did. */
   model_version: string;
+  /** `champion`, `canary`, `explore` (one place was drawn by chance) or `fallback`. */
   arm: string;
+  /** Why this is less than a whole answer, such as `no_model`; null: it is whole. */
   degraded: string | null;
+  /** The items concerned. */
   items: ShownItem[];
 }
 
@@ -395,15 +579,25 @@ export interface ListReply {
  */
 export interface Outcome {
   outcome_id: string;
+  /** The answer: pass it back with events on what was shown. */
   prediction_id: string;
+  /** The question: asked again under it, it gets the same `prediction_id`. */
   request_id: string;
+  /** The shopper, the same in events and questions. */
   visitor_id: string;
+  /** Which models answer. */
   task: string;
+  /** The place on the page, such as `home`, `discover`, `buy_again`. */
   surface: string;
+  /** Who ranked: `loop`. */
   policy: string;
+  /** `champion`, `canary`, `explore` (one place was drawn by chance) or `fallback`. */
   arm: "canary" | "champion" | "control" | "explore" | "fallback" | "shadow";
+  /** The version that answered; empty: none did. */
   model_version: string;
+  /** The ranker weights that ordered the list. */
   weights_version: string;
+  /** When it was answered, event time, UTC epoch milliseconds. */
   served_at_ms: number;
   age: "1h" | "24h" | "5m" | "correction" | "final" | "now";
   version: number;
@@ -411,6 +605,7 @@ export interface Outcome {
   slots: SlotLabel[];
   basket?: string[];
   new_basket?: string[];
+  /** The visit; stands for the visitor where nobody is known. */
   session_id?: string | null;
 }
 
@@ -423,27 +618,42 @@ export interface Outcome {
  */
 export interface Prediction {
   kind: "prediction";
+  /** The answer: pass it back with events on what was shown. */
   prediction_id: string;
+  /** The question: asked again under it, it gets the same `prediction_id`. */
   request_id: string;
+  /** The shopper, the same in events and questions. */
   visitor_id: string;
+  /** Which models answer. */
   task: string;
+  /** The place on the page, such as `home`, `discover`, `buy_again`. */
   surface: string;
+  /** When it was answered, event time, UTC epoch milliseconds. */
   served_at_ms: number;
+  /** Who ranked: `loop`. */
   policy: string;
+  /** `champion`, `canary`, `explore` (one place was drawn by chance) or `fallback`. */
   arm: "canary" | "champion" | "control" | "explore" | "fallback" | "shadow";
+  /** The version that answered; empty: none did. */
   model_version: string;
+  /** The ranker weights that ordered the list. */
   weights_version: string;
   slots: Slot[];
   considered?: Slot[];
   context?: Context;
+  /** The visit; stands for the visitor where nobody is known. */
   session_id?: string | null;
+  /** The words as they were typed. */
   query?: string | null;
   experiment_ids?: string[];
+  /** Why this is less than a whole answer, such as `no_model`; null: it is whole. */
   degraded?: string | null;
   latency_ms?: number;
   derived_from?: string | null;
   served_by?: string;
+  /** Likeliest first. */
   labels?: Label[];
+  /** The order's total, in `currency`. */
   value?: number | null;
 }
 
@@ -453,45 +663,72 @@ export interface Prediction {
  * `type` is `urn:shoploop:problem:` and a stable word; `errors` and `request_id` are extensions.
  */
 export interface Problem {
+  /** `urn:shoploop:problem:` and a word that does not change. */
   type: string;
+  /** The kind of problem, for a person. */
   title: string;
+  /** The HTTP status. */
   status: number;
+  /** What is wrong with this call, for a person. */
   detail: string;
+  /** What is wrong, one by one. */
   errors?: ProblemError[];
+  /** The call's `X-Request-Id`. */
   request_id?: string;
 }
 
 /** One thing that is wrong: where (`index` of a list, `path` of a field), and what. */
 export interface ProblemError {
+  /** A stable word to group by. */
   reason: string;
+  /** What exactly, for a person. */
   message: string;
+  /** Place in the list that was sent, from 0. */
   index?: number | null;
+  /** The field, such as `$.filters.price_to`. */
   path?: string | null;
 }
 
 /** An order was placed; `value` is its total in `currency`. */
 export interface PurchaseMade {
   event_name: "purchase";
+  /** Unique to the event: sent again within a day, it counts once. */
   event_id: string;
+  /** When it happened, UTC epoch milliseconds. */
   event_time_ms: number;
+  /** The shopper, the same in events and questions. */
   visitor_id: string;
+  /** The visit; stands for the visitor where nobody is known. */
   session_id?: string | null;
+  /** The place on the page, such as `home`, `discover`, `buy_again`. */
   surface?: string | null;
+  /** The answer: pass it back with events on what was shown. */
   prediction_id?: string | null;
+  /** The question: asked again under it, it gets the same `prediction_id`. */
   request_id?: string | null;
+  /** The shop's account, known after a login. */
   user_id?: string | null;
+  /** What the shopper allows; missing: all. */
   consent?: Consent | null;
+  /** Made coarse, to a network, before it is stored. */
   ip?: string | null;
+  /** Kept as browser family and major version. */
   user_agent?: string | null;
+  /** Written by shoploop alone. */
   formerly?: Formerly | null;
+  /** The shop's number of the order. */
   transaction_id: string;
+  /** The items concerned. */
   items: EventItem[];
+  /** The order's total, in `currency`. */
   value?: number | null;
+  /** ISO 4217, such as GBP. */
   currency?: string | null;
 }
 
 /** Questions what to show. */
 export interface RecommendBatch {
+  /** The questions. */
   requests: RecommendQuestion[];
 }
 
@@ -502,18 +739,31 @@ export interface RecommendBatch {
  * to 1 trades relevance for items unlike each other.
  */
 export interface RecommendQuestion {
+  /** The question: asked again under it, it gets the same `prediction_id`. */
   request_id?: string | null;
+  /** The shopper, the same in events and questions. */
   visitor_id?: string | null;
+  /** The visit; stands for the visitor where nobody is known. */
   session_id?: string | null;
+  /** Event time to answer at, UTC epoch milliseconds; accepted in a replay only. */
   as_of_ms?: number | null;
+  /** Milliseconds from arrival after which no answer is wanted (504). */
   deadline_ms?: number | null;
+  /** How many are wanted at most. */
   k?: number;
+  /** Never list these. */
   exclude_item_ids?: string[];
+  /** Which items may be listed. */
   filters?: Filters | null;
+  /** The place on the page, such as `home`, `discover`, `buy_again`. */
   surface?: string;
+  /** Which models answer. */
   task?: string;
+  /** Rank these and list no others. */
   candidate_item_ids?: string[];
+  /** Stands in for what is known of the visitor, newest last. */
   history_item_ids?: string[] | null;
+  /** 0: by relevance alone; 1: as unlike each other as can be. */
   diversity?: number;
 }
 
@@ -527,81 +777,132 @@ export interface RecommendQuestion {
  */
 export interface RecommendRequest {
   kind: "recommend";
+  /** The question: asked again under it, it gets the same `prediction_id`. */
   request_id: string;
+  /** The shopper, the same in events and questions. */
   visitor_id: string;
+  /** The place on the page, such as `home`, `discover`, `buy_again`. */
   surface?: string;
+  /** Which models answer. */
   task?: string;
+  /** How many are wanted at most. */
   k?: number;
+  /** The visit; stands for the visitor where nobody is known. */
   session_id?: string | null;
+  /** Never list these. */
   exclude_item_ids?: string[];
+  /** Event time to answer at, UTC epoch milliseconds; accepted in a replay only. */
   as_of_ms?: number | null;
+  /** Rank these and list no others. */
   candidate_item_ids?: string[];
+  /** Stands in for what is known of the visitor, newest last. */
   history_item_ids?: string[] | null;
+  /** Which items may be listed. */
   filters?: Filters | null;
+  /** 0: by relevance alone; 1: as unlike each other as can be. */
   diversity?: number;
+  /** Milliseconds from arrival after which no answer is wanted (504). */
   deadline_ms?: number | null;
 }
 
 /** Items of an order came back; quantities are positive. */
 export interface RefundMade {
   event_name: "refund";
+  /** Unique to the event: sent again within a day, it counts once. */
   event_id: string;
+  /** When it happened, UTC epoch milliseconds. */
   event_time_ms: number;
+  /** The shopper, the same in events and questions. */
   visitor_id: string;
+  /** The visit; stands for the visitor where nobody is known. */
   session_id?: string | null;
+  /** The place on the page, such as `home`, `discover`, `buy_again`. */
   surface?: string | null;
+  /** The answer: pass it back with events on what was shown. */
   prediction_id?: string | null;
+  /** The question: asked again under it, it gets the same `prediction_id`. */
   request_id?: string | null;
+  /** The shop's account, known after a login. */
   user_id?: string | null;
+  /** What the shopper allows; missing: all. */
   consent?: Consent | null;
+  /** Made coarse, to a network, before it is stored. */
   ip?: string | null;
+  /** Kept as browser family and major version. */
   user_agent?: string | null;
+  /** Written by shoploop alone. */
   formerly?: Formerly | null;
+  /** The shop's number of the order. */
   transaction_id: string;
+  /** The items concerned. */
   items: EventItem[];
+  /** ISO 4217, such as GBP. */
   currency?: string | null;
 }
 
 /** One search's answer: `status` as if it had been asked alone, and a reply or a problem. */
 export interface SearchAnswer {
+  /** As if it had been asked alone. */
   status: number;
+  /** The answer. */
   reply?: SearchReply | null;
+  /** Why there is no reply. */
   problem?: Problem | null;
 }
 
 /** One answer per search, in order. */
 export interface SearchAnswers {
+  /** One for each question, in the order asked. */
   answers: SearchAnswer[];
 }
 
 /** Searches. */
 export interface SearchBatch {
+  /** The questions. */
   requests: SearchQuestion[];
 }
 
 /** Items for words; `diversity` from 0 to 1 trades relevance for items unlike each other. */
 export interface SearchQuestion {
+  /** The question: asked again under it, it gets the same `prediction_id`. */
   request_id?: string | null;
+  /** The shopper, the same in events and questions. */
   visitor_id?: string | null;
+  /** The visit; stands for the visitor where nobody is known. */
   session_id?: string | null;
+  /** Event time to answer at, UTC epoch milliseconds; accepted in a replay only. */
   as_of_ms?: number | null;
+  /** Milliseconds from arrival after which no answer is wanted (504). */
   deadline_ms?: number | null;
+  /** How many are wanted at most. */
   k?: number;
+  /** Never list these. */
   exclude_item_ids?: string[];
+  /** Which items may be listed. */
   filters?: Filters | null;
+  /** The words as they were typed. */
   query: string;
+  /** Which models answer. */
   task?: string;
+  /** 0: by relevance alone; 1: as unlike each other as can be. */
   diversity?: number;
 }
 
 /** Items found, best first; `corrected_query` is what was searched for instead, or null. */
 export interface SearchReply {
+  /** The question: asked again under it, it gets the same `prediction_id`. */
   request_id: string;
+  /** The answer: pass it back with events on what was shown. */
   prediction_id: string;
+  /** The version that answered; empty: none did. */
   model_version: string;
+  /** `champion`, `canary`, `explore` (one place was drawn by chance) or `fallback`. */
   arm: string;
+  /** Why this is less than a whole answer, such as `no_model`; null: it is whole. */
   degraded: string | null;
+  /** The items concerned. */
   items: ShownItem[];
+  /** What was searched for instead of words that no item has. */
   corrected_query: string | null;
 }
 
@@ -612,77 +913,127 @@ export interface SearchReply {
  */
 export interface SearchRequest {
   kind: "search";
+  /** The question: asked again under it, it gets the same `prediction_id`. */
   request_id: string;
+  /** The shopper, the same in events and questions. */
   visitor_id: string;
+  /** The words as they were typed. */
   query: string;
+  /** Which models answer. */
   task?: string;
+  /** How many are wanted at most. */
   k?: number;
+  /** The visit; stands for the visitor where nobody is known. */
   session_id?: string | null;
+  /** Never list these. */
   exclude_item_ids?: string[];
+  /** Event time to answer at, UTC epoch milliseconds; accepted in a replay only. */
   as_of_ms?: number | null;
+  /** Which items may be listed. */
   filters?: Filters | null;
+  /** 0: by relevance alone; 1: as unlike each other as can be. */
   diversity?: number;
+  /** Milliseconds from arrival after which no answer is wanted (504). */
   deadline_ms?: number | null;
 }
 
 /** A search was made. */
 export interface Searched {
   event_name: "search";
+  /** Unique to the event: sent again within a day, it counts once. */
   event_id: string;
+  /** When it happened, UTC epoch milliseconds. */
   event_time_ms: number;
+  /** The shopper, the same in events and questions. */
   visitor_id: string;
+  /** The visit; stands for the visitor where nobody is known. */
   session_id?: string | null;
+  /** The place on the page, such as `home`, `discover`, `buy_again`. */
   surface?: string | null;
+  /** The answer: pass it back with events on what was shown. */
   prediction_id?: string | null;
+  /** The question: asked again under it, it gets the same `prediction_id`. */
   request_id?: string | null;
+  /** The shop's account, known after a login. */
   user_id?: string | null;
+  /** What the shopper allows; missing: all. */
   consent?: Consent | null;
+  /** Made coarse, to a network, before it is stored. */
   ip?: string | null;
+  /** Kept as browser family and major version. */
   user_agent?: string | null;
+  /** Written by shoploop alone. */
   formerly?: Formerly | null;
+  /** The words as they were typed. */
   query: string;
 }
 
 /** One item of a reply, in the place it is to be shown at, counted from 1. */
 export interface ShownItem {
+  /** The shop's id of the item. */
   item_id: string;
+  /** Of the catalogue; empty where it has none. */
   title: string;
+  /** Place in the list, from 1. */
   position: number;
+  /** Log-odds of being bought; of a search, relevance. Compare within an answer only. */
   score: number;
+  /** Of one piece, in the shop's currency. */
   price: number | null;
 }
 
 /** Questions for what is similar. */
 export interface SimilarBatch {
+  /** The questions. */
   requests: SimilarQuestion[];
 }
 
 /** What goes with, or in place of, one item. */
 export interface SimilarQuestion {
+  /** The question: asked again under it, it gets the same `prediction_id`. */
   request_id?: string | null;
+  /** The shopper, the same in events and questions. */
   visitor_id?: string | null;
+  /** The visit; stands for the visitor where nobody is known. */
   session_id?: string | null;
+  /** Event time to answer at, UTC epoch milliseconds; accepted in a replay only. */
   as_of_ms?: number | null;
+  /** Milliseconds from arrival after which no answer is wanted (504). */
   deadline_ms?: number | null;
+  /** How many are wanted at most. */
   k?: number;
+  /** Never list these. */
   exclude_item_ids?: string[];
+  /** Which items may be listed. */
   filters?: Filters | null;
+  /** The shop's id of the item. */
   item_id: string;
+  /** Which models answer. */
   task?: string;
 }
 
 /** What goes with, or in place of, one item: for the page of that item. */
 export interface SimilarRequest {
   kind: "similar";
+  /** The question: asked again under it, it gets the same `prediction_id`. */
   request_id: string;
+  /** The shopper, the same in events and questions. */
   visitor_id: string;
+  /** The shop's id of the item. */
   item_id: string;
+  /** Which models answer. */
   task?: string;
+  /** How many are wanted at most. */
   k?: number;
+  /** The visit; stands for the visitor where nobody is known. */
   session_id?: string | null;
+  /** Never list these. */
   exclude_item_ids?: string[];
+  /** Event time to answer at, UTC epoch milliseconds; accepted in a replay only. */
   as_of_ms?: number | null;
+  /** Which items may be listed. */
   filters?: Filters | null;
+  /** Milliseconds from arrival after which no answer is wanted (504). */
   deadline_ms?: number | null;
 }
 
@@ -692,17 +1043,25 @@ export interface SimilarRequest {
  * What a rule pinned has the source `pin` and no features: it is not learned from.
  */
 export interface Slot {
+  /** The shop's id of the item. */
   item_id: string;
+  /** Place in the list, from 1. */
   position: number;
+  /** Log-odds of being bought; of a search, relevance. Compare within an answer only. */
   score: number;
+  /** The chance that this item came to this place. */
   propensity?: number;
+  /** What proposed the item, such as `own+cooccurrence`. */
   source?: string;
+  /** Log-odds by feature; with `bias` they add up to the score. */
   features?: number[];
 }
 
 /** The label of one slot; `kind` is the strongest interaction credited to it. */
 export interface SlotLabel {
+  /** The shop's id of the item. */
   item_id: string;
+  /** Place in the list, from 1. */
   position: number;
   state?: "corrected" | "expired_negative" | "pending" | "positive" | "retracted";
   kind?: string | null;
@@ -713,30 +1072,42 @@ export interface SlotLabel {
 
 /** One text's answer: `status` as if it had been asked alone, and a reply or a problem. */
 export interface TextAnswer {
+  /** As if it had been asked alone. */
   status: number;
+  /** The answer. */
   reply?: TextReply | null;
+  /** Why there is no reply. */
   problem?: Problem | null;
 }
 
 /** One answer per text, in order. */
 export interface TextAnswers {
+  /** One for each question, in the order asked. */
   answers: TextAnswer[];
 }
 
 /** Labels of a text with their probabilities, likeliest first, or the number `value`. */
 export interface TextReply {
+  /** The question: asked again under it, it gets the same `prediction_id`. */
   request_id: string;
+  /** The answer: pass it back with events on what was shown. */
   prediction_id: string;
+  /** The version that answered; empty: none did. */
   model_version: string;
+  /** `champion`, `canary`, `explore` (one place was drawn by chance) or `fallback`. */
   arm: string;
+  /** Why this is less than a whole answer, such as `no_model`; null: it is whole. */
   degraded: string | null;
+  /** Likeliest first. */
   labels: Label[];
+  /** The number, of tasks that give one. */
   value: number | null;
 }
 
 /** Event time up to and including `event_time_ms` is closed on this partition. */
 export interface Watermark {
   kind: "watermark";
+  /** When it happened, UTC epoch milliseconds. */
   event_time_ms: number;
   barrier: number;
   run_id: string;

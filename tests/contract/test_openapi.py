@@ -12,8 +12,10 @@ import pytest
 
 from core.access import SCOPES
 from schemas.__main__ import GOLDENS
+from schemas.errors import Denied, InvalidEvent
 from schemas.http_routes import BY_NAME, OPERATIONS, PROBLEMS, Operation
-from schemas.openapi import FILE
+from schemas.openapi import FILE, PROBLEM_EXAMPLES
+from serving.problems import problem_of
 
 DOCUMENT = json.loads((GOLDENS / FILE).read_text())
 CONTENTS = [
@@ -72,3 +74,17 @@ def test_names_paths_and_scopes_are_one_each() -> None:
     assert {each.scope for each in OPERATIONS} <= {*SCOPES, "", None}
     assert {status for each in OPERATIONS for status in each.problems} == set(PROBLEMS)
     assert [each.name for each in OPERATIONS if each.scope is None] == ["healthz"]
+
+
+def test_every_field_says_what_it_is() -> None:
+    for name, schema in DOCUMENT["components"]["schemas"].items():
+        for field, described in schema.get("properties", {}).items():
+            assert described.get("description"), f"{name}.{field}"
+
+
+def test_examples_of_problems_are_worded_as_the_server_words_them() -> None:
+    assert PROBLEM_EXAMPLES.keys() == PROBLEMS.keys()
+    for status, (kind, title, detail) in PROBLEM_EXAMPLES.items():
+        error = InvalidEvent(kind, detail) if status == 400 else Denied(status, kind, detail)
+        problem, _ = problem_of(error, None)
+        assert (problem.status, problem.title) == (status, title)
