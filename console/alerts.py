@@ -7,12 +7,10 @@ import sys
 from collections.abc import Iterable, Sequence
 
 import msgspec
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from adapters.kafka import Follower
 from console.orders import add_place, settings_here
+from console.tables import as_text
 from core.alert_text import utc
 from core.settings import Settings
 from schemas import topics
@@ -39,11 +37,10 @@ def run(arguments: argparse.Namespace) -> int:
         for alert in alerts:
             sys.stdout.write(msgspec.json.encode(alert).decode() + "\n")
         return 0
-    console = Console(highlight=False, soft_wrap=True)
     if not alerts:
-        console.print("no alert is open" if arguments.open else "no alert yet")
-        return 0
-    console.print(table_of(alerts))
+        print("no alert is open" if arguments.open else "no alert yet")
+    else:
+        print(text_of(alerts), end="")
     return 0
 
 
@@ -88,20 +85,19 @@ def line_of(alerts: Sequence[Alert]) -> str:
     return f"{len(told)} open, see `shoploop alerts`: {', '.join(names)}"
 
 
-def table_of(alerts: Sequence[Alert]) -> Table:
-    """A row for each alert."""
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for name in ("state", "severity", "alert", "raised", "cleared", "summary", "runbook"):
-        table.add_column(name, overflow="fold")
+def text_of(alerts: Sequence[Alert]) -> str:
+    """A line for each alert."""
+    rows = []
     for alert in alerts:
         explained = f" (explained by {', '.join(alert.inhibited_by)})" if alert.inhibited_by else ""
-        table.add_row(
-            "open" if alert.state == "raised" else "cleared",
-            alert.severity,
-            escape(f"{alert.name} {alert.scope}".rstrip()),
-            utc(alert.raised_at_ms),
-            utc(alert.event_time_ms) if alert.state == "cleared" else "-",
-            escape(alert.summary + explained),
-            escape(alert.runbook),
+        rows.append(
+            (
+                "open" if alert.state == "raised" else "cleared",
+                alert.severity,
+                f"{alert.name} {alert.scope}".rstrip(),
+                utc(alert.raised_at_ms),
+                utc(alert.event_time_ms) if alert.state == "cleared" else "-",
+                f"{alert.summary}{explained}; see {alert.runbook}",
+            )
         )
-    return table
+    return as_text(("state", "severity", "alert", "raised", "cleared", "summary"), rows, None)

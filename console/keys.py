@@ -11,14 +11,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from adapters.clock import wall_ms
 from adapters.keys_file import changing, keys_path, read_keys, write_keys
 from console.audit import audited
 from console.orders import add_place, settings_here
+from console.tables import as_text
 from core import access
 from core.access import ApiKey, KeyRing
 from core.settings import DAY_MS, HOUR_MS, Settings
@@ -88,6 +86,8 @@ def _create(settings: Settings, arguments: argparse.Namespace) -> None:
             note.target = f"{key.name} ({key.key_id})"
             _write(path, KeyRing(keys=(*ring.keys, key)))
         _show(text, f"key {key.name} ({key.key_id}); this text is stored nowhere")
+        if not ring.keys:
+            print("from now on every call but /healthz needs a key, /metrics too", file=sys.stderr)
 
 
 def _rotate(settings: Settings, arguments: argparse.Namespace) -> None:
@@ -126,7 +126,7 @@ def _list(settings: Settings, arguments: argparse.Namespace) -> None:
     if arguments.json:
         print(json.dumps([as_object(each) for each in keys]))
     elif keys:
-        Console(highlight=False).print(keys_table(keys, wall_ms()))
+        print(keys_text(keys, wall_ms()), end="")
     else:
         print(f"no keys in {path}")
 
@@ -138,25 +138,25 @@ def as_object(key: ApiKey) -> dict[str, object]:
     return shown
 
 
-def keys_table(keys: Sequence[ApiKey], now_ms: int) -> Table:
-    """The keys as a table."""
-    table = Table(box=None, pad_edge=False)
-    for name in ("name", "id", "scopes", "only", "rate", "made", "valid until", "secrets"):
-        table.add_column(name, overflow="fold")
+def keys_text(keys: Sequence[ApiKey], now_ms: int) -> str:
+    """The keys, a line each."""
+    rows = []
     for key in keys:
         alive = [each for each in key.secrets if each.until_ms is None or each.until_ms > now_ms]
-        row = (
-            key.name,
-            key.key_id,
-            ",".join(key.scopes),
-            ",".join((*key.surfaces, *key.tasks)) or "-",
-            f"{key.rate:g}/s, {key.at_once} at once" if key.rate else "-",
-            _when(key.made_ms),
-            _when(key.until_ms),
-            str(len(alive)),
+        rows.append(
+            (
+                key.name,
+                key.key_id,
+                ",".join((*key.surfaces, *key.tasks)) or "-",
+                f"{key.rate:g}/s, {key.at_once} at once" if key.rate else "-",
+                _when(key.made_ms),
+                _when(key.until_ms),
+                str(len(alive)),
+                ",".join(key.scopes),
+            )
         )
-        table.add_row(*(Text(cell) for cell in row))
-    return table
+    names = ("name", "id", "only", "rate", "made", "valid until", "secrets", "scopes")
+    return as_text(names, rows, None)
 
 
 def _found(ring: KeyRing, wanted: str) -> ApiKey:

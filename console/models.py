@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import sys
+import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import msgspec
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from adapters.artefacts import ArtefactStore
 from adapters.home import artefacts_url
@@ -17,12 +16,13 @@ from adapters.kafka import Follower
 from console.audit import audited
 from console.orders import add_place, give, order_of, settings_here
 from console.status import live_models
+from console.tables import as_text
 from core.model_version import MANIFEST
 from core.settings import Settings
 from schemas import topics
 from schemas.codec import Decoder
 from schemas.errors import BadSettings
-from schemas.models import Manifest, ModelLog, ModelPointer
+from schemas.models import Manifest, ModelLog, ModelPointer, Order
 
 HELP = "Show the history of model versions, or order the decider to change what is live."
 ORDERS = ("promote", "rollback", "pin", "unpin", "freeze", "unfreeze")
@@ -42,6 +42,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--task", help="the task (default: SHOPLOOP_TASK)")
     parser.add_argument("--reason", default="", help="kept on record with an order")
     parser.add_argument("--all", action="store_true", help="history: also what replicas answered")
+    parser.add_argument(
+        "--wait",
+        type=float,
+        default=10.0,
+        metavar="S",
+        help="seconds to wait for what the decider makes of an order (default: 10; 0: do not)",
+    )
     add_place(parser)
 
 
@@ -49,22 +56,70 @@ def run(arguments: argparse.Namespace) -> int:
     """Show or order; raises BadSettings when an order lacks its version."""
     settings = settings_here(arguments)
     task = arguments.task or settings.task
-    console = Console(highlight=False)
     if arguments.action == "history":
         entries = read_history(settings, task)
-        console.print(history_table(entries, show_replicas=arguments.all))
+        print(history_text(entries, show_replicas=arguments.all), end="")
         return 0
     if arguments.action == "list":
-        console.print(versions_table(read_manifests(settings, task), _pointer(settings, task)))
+        found = read_manifests(settings, task)
+        if not found:
+            print(
+                f"no version of {task} is stored in {artefacts_url(settings)} (--home says where)"
+            )
+        else:
+            print(versions_text(found, _pointer(settings, task)), end="")
         return 0
     if arguments.action in _NEEDS_VERSION and not arguments.version:
         raise BadSettings(f"`shoploop models {arguments.action}` needs a VERSION")
-    version = arguments.version or ""
-    with audited(settings, f"models.{arguments.action}", f"{task} {version}".rstrip()) as note:
-        note.detail = arguments.reason
-        give(settings, order_of(task, arguments.action, arguments.version, arguments.reason))
-    console.print(f"ordered: {arguments.action} {arguments.version or ''}".rstrip())
-    return 0
+    return _order(
+        settings,
+        order_of(task, arguments.action, arguments.version, arguments.reason),
+        arguments.wait,
+    )
+
+
+def _order(settings: Settings, order: Order, wait_s: float) -> int:
+    """Gives the order and tells what the decider did; 1 when it did not do it, or says nothing."""
+    version = order.model_version or ""
+    reader = Follower(settings, (topics.MODEL_LOG,))
+    try:
+        reader.catch_up(READ_WITHIN_S)
+        what = f"models.{order.action}", f"{order.task} {version}".rstrip()
+        with audited(settings, *what) as note:
+            note.detail = order.reason
+            give(settings, order)
+        print(f"ordered: {order.action} {version}".rstrip())
+        if wait_s <= 0:
+            return 0
+        said = said_to(order, reader, wait_s)
+    finally:
+        reader.close()
+    print(history_text(said), end="")
+    if not said:
+        print(
+            f"nothing was decided within {wait_s:g} s: does streams run (`shoploop status`)? "
+            "`shoploop models history` will tell",
+            file=sys.stderr,
+        )
+    return 0 if said and all(entry.kind != "rejected" for entry in said) else 1
+
+
+def said_to(order: Order, reader: Follower, wait_s: float) -> list[ModelLog]:
+    """What comes on `model_log` about the order, until half a second brings no more."""
+    decode, found = Decoder(ModelLog), list[ModelLog]()
+    deadline_s = time.monotonic() + wait_s
+    while time.monotonic() < deadline_s:
+        values = [message.value() for _, message in reader.poll(0.5)]
+        new = [decode(value) for value in values if value is not None]
+        about = [
+            entry
+            for entry in new
+            if entry.task == order.task and entry.reason.startswith(f"ordered by {order.by}")
+        ]
+        if found and not about:
+            break
+        found += about
+    return found
 
 
 def read_history(settings: Settings, task: str) -> list[ModelLog]:
@@ -92,40 +147,35 @@ def read_manifests(settings: Settings, task: str) -> list[Manifest]:
     ]
 
 
-def history_table(entries: Sequence[ModelLog], *, show_replicas: bool = False) -> Table:
-    """The history as a table, oldest first."""
-    table = Table(box=None, pad_edge=False)
-    for name in ("when", "version", "what", "reason", "evidence"):
-        table.add_column(name, overflow="fold")
-    for entry in entries:
-        if entry.kind == "swapped" and not show_replicas:
-            continue
-        table.add_row(
+def history_text(entries: Sequence[ModelLog], *, show_replicas: bool = False) -> str:
+    """The history, oldest first, a line each."""
+    rows = [
+        (
             when(entry.event_time_ms),
             entry.model_version or "-",
-            f"[{_COLOURS.get(entry.kind, 'white')}]{entry.kind}[/]",
-            escape(entry.reason),
-            escape(evidence_text(entry)),
+            entry.kind,
+            "; ".join(filter(None, (entry.reason, evidence_text(entry)))),
         )
-    return table
+        for entry in entries
+        if entry.kind != "swapped" or show_replicas
+    ]
+    return as_text(("when", "version", "what", "why"), rows, None) if rows else ""
 
 
-def versions_table(manifests: Sequence[Manifest], pointer: ModelPointer | None) -> Table:
-    """The stored versions as a table, oldest first."""
-    table = Table(box=None, pad_edge=False)
-    for name in ("version", "role", "trained on data to", "rows", "parent", "gate"):
-        table.add_column(name, overflow="fold")
-    for manifest in manifests:
-        gate = "passed" if manifest.gate.passed else manifest.gate.reason
-        table.add_row(
+def versions_text(manifests: Sequence[Manifest], pointer: ModelPointer | None) -> str:
+    """The stored versions, oldest first, a line each."""
+    rows = [
+        (
             manifest.version,
             role_of(manifest.version, pointer),
             when(manifest.data_until_ms),
-            f"{manifest.rows:,}",
+            manifest.rows,
             manifest.parent or "-",
-            escape(gate),
+            "passed" if manifest.gate.passed else manifest.gate.reason,
         )
-    return table
+        for manifest in manifests
+    ]
+    return as_text(("version", "role", "data until", "rows", "parent", "gate"), rows, None)
 
 
 def role_of(version: str, pointer: ModelPointer | None) -> str:
@@ -165,12 +215,3 @@ def when(at_ms: int) -> str:
 
 def _pointer(settings: Settings, task: str) -> ModelPointer | None:
     return next((each for each in live_models(settings) if each.task == task), None)
-
-
-_COLOURS = {
-    "promoted": "green",
-    "rejected": "red",
-    "rolled_back": "red",
-    "refused": "red",
-    "pinned": "yellow",
-}

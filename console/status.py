@@ -39,10 +39,11 @@ def run(arguments: argparse.Namespace) -> int:
     """Print what is known; 1 when something that was started does not run or does not answer."""
     console = Console(highlight=False, soft_wrap=True)
     settings = parse(os.environ)
-    state = read_state(arguments.home or home_of(settings))
+    home = arguments.home or home_of(settings)
+    state = read_state(home)
     if state is not None:
         settings = state.reached_by(settings)
-    well = _show_processes(console, state)
+    well = _show_processes(console, state, home)
     for show in (_show_kafka, _show_alerts, _show_metric_age):
         try:
             show(console, settings)
@@ -52,9 +53,12 @@ def run(arguments: argparse.Namespace) -> int:
     return 0 if well else 1
 
 
-def _show_processes(console: Console, state: HomeState | None) -> bool:
+def _show_processes(console: Console, state: HomeState | None, home: Path) -> bool:
     if state is None:
-        console.print("no `shoploop up` has run here; asking the addresses of the settings")
+        console.print(
+            f"no `shoploop up` has run in {escape(str(home))} (--home says where); "
+            "asking the addresses of the settings"
+        )
         return True
     table = _table("process", "pid", "state", "restarts", "uptime", "port")
     now_s = time.time()

@@ -1,4 +1,5 @@
 -- Every check that every candidate passed or failed before it was tried on shoppers
+-- param version String = '': this version alone, by the head of its name; empty: all
 SELECT
     event_time,
     model_version,
@@ -21,4 +22,5 @@ ARRAY JOIN
     gate_checks.n AS n,
     gate_checks.detail AS detail
 WHERE kind = 'gate'
+    AND ({version:String} = '' OR startsWith(model_version, {version:String}))
 ORDER BY event_time_ms, _offset, check

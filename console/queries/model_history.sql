@@ -1,4 +1,5 @@
 -- The history of every model version: decisions, and how soon the replicas followed
+-- param version String = '': this version alone, by the head of its name; empty: all
 SELECT
     event_time,
     model_version,
@@ -9,4 +10,5 @@ SELECT
     round(announce_to_swap_ms, 1) AS swap_ms,
     evidence
 FROM model_log
+WHERE ({version:String} = '' OR startsWith(model_version, {version:String}))
 ORDER BY event_time_ms, _offset

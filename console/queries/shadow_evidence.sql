@@ -1,4 +1,5 @@
 -- The evidence behind every decision about a version: shadow, canary, promotion, refusal
+-- param version String = '': this version alone, by the head of its name; empty: all
 SELECT
     event_time,
     model_version,
@@ -9,4 +10,5 @@ SELECT
 FROM model_log
 LEFT ARRAY JOIN mapKeys(evidence) AS name, mapValues(evidence) AS value
 WHERE kind IN ('shadow', 'canary', 'promoted', 'rejected', 'rolled_back')
+    AND ({version:String} = '' OR startsWith(model_version, {version:String}))
 ORDER BY event_time_ms, _offset, measure

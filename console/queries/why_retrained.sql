@@ -5,6 +5,7 @@ SELECT
     asked.kind AS kind,
     asked.states AS states,
     asked.why AS reason,
+    arrayFilter(each -> each != reason, asked.held_up) AS held_up_by,
     alarm.detector AS detector,
     alarm.surface AS surface,
     round(alarm.baseline, 4) AS baseline,
@@ -19,7 +20,9 @@ FROM (
         any(retrain.kind) AS kind,
         arrayDistinct(arrayMap(each -> each.2,
             arraySort(groupArray((_offset, toString(state)))))) AS states,
-        argMin(reason, _offset) AS why,
+        if(has(states, 'accepted'), argMinIf(reason, _offset, state = 'accepted'),
+            argMin(reason, _offset)) AS why,
+        arrayDistinct(groupArrayIf(reason, state = 'suppressed')) AS held_up,
         argMax(drift_id, drift_id IS NOT NULL) AS drift_id,
         argMax(model_version, model_version IS NOT NULL) AS version
     FROM retrain

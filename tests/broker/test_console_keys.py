@@ -98,8 +98,8 @@ def test_a_key_lives_and_each_step_is_on_record(
 
 def test_orders_about_models_and_trainings_are_on_record(settings: Settings) -> None:
     ensure_topics(settings, (topics.COMMANDS, topics.refused(topics.EVENTS)))
-    assert main(["models", "promote", "v2", "--reason", "looks right"]) == 0
-    assert main(["models", "freeze"]) == 0
+    assert main(["models", "promote", "v2", "--reason", "looks right", "--wait", "0"]) == 0
+    assert main(["models", "freeze", "--wait", "0"]) == 0
     assert main(["train", "recommend"]) == 0
     assert main(["dlq", "replay", "events", "--reason", "malformed"]) == 0
     assert main(["dlq", "replay", "events", "--dry-run"]) == 0

@@ -38,9 +38,9 @@ def orders(settings: Settings) -> list[Order]:
 
 
 def test_orders_reach_the_topic_of_commands(settings: Settings) -> None:
-    assert main(["models", "promote", "v2", "--reason", "looks right"]) == 0
-    assert main(["models", "rollback"]) == 0
-    assert main(["models", "pin"]) == 0
+    assert main(["models", "promote", "v2", "--reason", "looks right", "--wait", "0"]) == 0
+    assert main(["models", "rollback", "--wait", "0"]) == 0
+    assert main(["models", "pin", "--wait", "0"]) == 0
     assert main(["train", "recommend"]) == 0
     found = orders(settings)
     assert [order.action for order in found] == ["promote", "rollback", "pin", "retrain"]
