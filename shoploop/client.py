@@ -39,7 +39,10 @@ from shoploop import calls
 from shoploop.calls import Attempt, Call, Plan
 
 TIMEOUT_S, RETRIES, WAIT_S = 5.0, 2, 10.0
-_LIMITS = httpx.Limits(max_connections=100, max_keepalive_connections=100, keepalive_expiry=20.0)
+_MOST = 100
+_LIMITS = httpx.Limits(
+    max_connections=_MOST, max_keepalive_connections=_MOST, keepalive_expiry=20.0
+)
 """An idle connection is let go before serving, which waits 30 s, closes it."""
 _T = TypeVar("_T")
 _E = type[BaseException] | None
@@ -58,7 +61,8 @@ class Client:
         timeout_s: of connecting, of sending and of waiting for an answer, each time it is tried.
         retries: how often a call is sent again when the network fails or the server says later.
         wait_s: a call is not sent again when more than this would have passed since it began. A
-            page that can wait for .3 s wants `timeout_s=0.3, wait_s=0.3`.
+            page that can wait for .3 s wants `timeout_s=0.3, wait_s=0.3`. Where more than 100
+            calls are made at once, the others wait so long for a connection.
         transport: another way to send: for tests, or with a CA of your own
             (`httpx.HTTPTransport(verify=context)`).
 
@@ -80,7 +84,7 @@ class Client:
         self._http = httpx.Client(
             base_url=_base(url),
             headers=_headers(key),
-            timeout=timeout_s,
+            timeout=httpx.Timeout(timeout_s, pool=wait_s),
             limits=_LIMITS,
             transport=transport,
         )
@@ -177,7 +181,7 @@ class AsyncClient:
         self._http = httpx.AsyncClient(
             base_url=_base(url),
             headers=_headers(key),
-            timeout=timeout_s,
+            timeout=httpx.Timeout(timeout_s, pool=wait_s),
             limits=_LIMITS,
             transport=transport,
         )
@@ -286,4 +290,7 @@ def _attempt(response: httpx.Response) -> Attempt:
 
 
 def _failed(error: httpx.RequestError) -> Attempt:
+    if isinstance(error, httpx.PoolTimeout):
+        text = f"none of this client's {_MOST} connections came free: make fewer calls at once"
+        error = httpx.PoolTimeout(text, request=error.request)
     return Attempt(error=error, host=error.request.url.netloc.decode("ascii"))

@@ -175,6 +175,12 @@ def test_busy_says_when_to_come_back_and_long_waits_are_the_callers() -> None:
     assert len(server.seen) == 1
 
 
+def test_more_calls_than_connections_is_said_as_such() -> None:
+    server = Server(*[httpx.PoolTimeout("")] * 3)
+    with client(server) as made, pytest.raises(Unreachable, match="make fewer calls at once"):
+        made.explain("p-1")
+
+
 def test_retries_end() -> None:
     server = Server(*[httpx.ConnectError("refused")] * 5)
     with client(server) as made, pytest.raises(Unreachable, match="shop/v1/explain/p-1: refused"):
