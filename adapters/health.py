@@ -148,9 +148,21 @@ def start_health(
 
 
 def counters_text(prefix: str, counters: dict[str, float]) -> str:
-    """Counters as Prometheus text, every digit told; a key may carry labels in braces.
+    """Figures as Prometheus text, every digit told; a key may carry labels in braces.
+
+    What ends in `_total` is a counter, the rest are gauges.
 
     >>> print(counters_text("shoploop_sink", {'rows_total{table="events"}': 12_345_678}), end="")
+    # TYPE shoploop_sink_rows_total counter
     shoploop_sink_rows_total{table="events"} 12345678
     """
-    return "".join(f"{prefix}_{name} {value:.15g}\n" for name, value in sorted(counters.items()))
+    lines, last = [], ""
+    # By name first: all samples of one must stand together.
+    for key, value in sorted(counters.items(), key=lambda each: each[0].partition("{")):
+        name = key.partition("{")[0]
+        if name != last:
+            kind = "counter" if name.endswith("_total") else "gauge"
+            lines.append(f"# TYPE {prefix}_{name} {kind}\n")
+            last = name
+        lines.append(f"{prefix}_{key} {value:.15g}\n")
+    return "".join(lines)

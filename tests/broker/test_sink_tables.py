@@ -103,7 +103,8 @@ def test_the_sink_says_how_far_it_is(settings: Settings) -> None:
 
     def figures() -> dict[bytes, float]:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=60) as reply:
-            return {line.split()[0]: float(line.split()[1]) for line in reply.read().splitlines()}
+            lines = [line.split() for line in reply.read().splitlines() if line[:1] != b"#"]
+            return {name: float(value) for name, value in lines}
 
     with running_sink(msgspec.structs.replace(settings, http_port=port)):
         wait_stored(settings, {topics.METRICS: 5})

@@ -114,7 +114,19 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
 
 
 def test_every_digit_of_a_large_figure_is_told() -> None:
-    assert counters_text("s", {"closed_ms": 1_790_000_000_123.0}) == "s_closed_ms 1790000000123\n"
+    text = counters_text("s", {"closed_ms": 1_790_000_000_123.0})
+    assert text == "# TYPE s_closed_ms gauge\ns_closed_ms 1790000000123\n"
+
+
+def test_samples_of_one_name_stand_together_under_its_type() -> None:
+    counts = {'rows_total{t="b"}': 1.0, "rows": 2.0, "rows_total_age": 3.0, "rows_total": 4.0}
+    families = list(text_string_to_metric_families(counters_text("s", counts)))
+    kinds = [(each.name, each.type, len(each.samples)) for each in families]
+    assert kinds == [
+        ("s_rows", "gauge", 1),
+        ("s_rows", "counter", 2),
+        ("s_rows_total_age", "gauge", 1),
+    ]
 
 
 @pytest.mark.parametrize("name", list(RULES))
