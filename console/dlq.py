@@ -12,10 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
+from console import tables
 from console.audit import audited
 from console.orders import add_place, settings_here
 from console.resend import Sender, read_letters, read_resent
@@ -75,21 +73,19 @@ def _list(settings: Settings, arguments: argparse.Namespace) -> None:
     if arguments.json:
         _print_json(msgspec.to_builtins(counts))
     elif counts:
-        Console(highlight=False).print(counts_table(counts))
+        print(counts_text(counts), end="")
     else:
         print("no dead letters")
 
 
-def counts_table(counts: Sequence[Count]) -> Table:
-    """The counts as a table."""
-    table = Table(box=None, pad_edge=False)
-    for name in ("topic", "reason", "letters", "sent again", "first", "last"):
-        right = name in ("letters", "sent again")
-        table.add_column(name, justify="right" if right else "left", overflow="fold")
-    for each in counts:
-        row = (each.topic, each.reason, f"{each.letters:,}", f"{each.resent:,}")
-        table.add_row(*(Text(cell) for cell in (*row, _when(each.first_ms), _when(each.last_ms))))
-    return table
+def counts_text(counts: Sequence[Count]) -> str:
+    """The counts, a line each: a reason is there to be copied."""
+    rows = [
+        (each.topic, each.reason, each.letters, each.resent, first, last)
+        for each in counts
+        for first, last in [(_when(each.first_ms), _when(each.last_ms))]
+    ]
+    return tables.as_text(("topic", "reason", "letters", "sent again", "first", "last"), rows, None)
 
 
 def _show(settings: Settings, arguments: argparse.Namespace) -> None:

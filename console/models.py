@@ -81,19 +81,22 @@ def run(arguments: argparse.Namespace) -> int:
 def _order(settings: Settings, order: Order, wait_s: float) -> int:
     """Gives the order and tells what the decider did; 1 when it did not do it, or says nothing."""
     version = order.model_version or ""
-    reader = Follower(settings, (topics.MODEL_LOG,))
+    reader = Follower(settings, (topics.MODEL_LOG,)) if wait_s > 0 else None
     try:
-        reader.catch_up(READ_WITHIN_S)
-        what = f"models.{order.action}", f"{order.task} {version}".rstrip()
-        with audited(settings, *what) as note:
+        if reader is not None:
+            reader.catch_up(READ_WITHIN_S)
+        with audited(
+            settings, f"models.{order.action}", f"{order.task} {version}".rstrip()
+        ) as note:
             note.detail = order.reason
             give(settings, order)
         print(f"ordered: {order.action} {version}".rstrip())
-        if wait_s <= 0:
+        if reader is None:
             return 0
         said = said_to(order, reader, wait_s)
     finally:
-        reader.close()
+        if reader is not None:
+            reader.close()
     print(history_text(said), end="")
     if not said:
         print(

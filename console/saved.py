@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from difflib import get_close_matches
 from pathlib import Path
 
 import msgspec
@@ -55,6 +56,11 @@ def saved_query(name: str, folder: Path = SAVED) -> str:
     path = folder / f"{name}.sql"
     if not re.fullmatch(r"\w+", name) or not path.is_file():
         titles = [f"{each.name} ({each.title})" for each in saved_queries(folder)]
+        near = get_close_matches(name, [each.partition(" ")[0] for each in titles])
+        if near:
+            raise BadSettings(
+                f"no saved query {name!r}: {' or '.join(near)}? `shoploop query --list` has all"
+            )
         raise BadSettings(f"no saved query {name!r}; there are: {', '.join(titles) or 'none yet'}")
     return _read(path).sql
 

@@ -49,6 +49,8 @@ def test_an_unknown_saved_query_lists_those_there_are(tmp_path: Path) -> None:
     (tmp_path / "best.sql").write_text("-- The best of all\nSELECT 1\n")
     with pytest.raises(BadSettings, match=r"'worst'; there are: best \(The best of all\)"):
         saved_query("worst", tmp_path)
+    with pytest.raises(BadSettings, match=r"'bestt': best\?"):
+        saved_query("bestt", tmp_path)
     assert saved_query("best", tmp_path).endswith("SELECT 1\n")
 
 
