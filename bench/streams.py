@@ -19,13 +19,13 @@ from core.settings import Settings
 
 PARTS = (
     *("decode", "keyed", "join", "faust", "quix", "bytewax"),
-    *("sink", "kills", "delay", "rss", "slot", "auc"),
+    *("sink", "kills", "delay", "fresh", "rss", "slot", "auc"),
 )
 
 KEYS = (
     *("decode_count_ev_s", "keyed_ev_s", "join_ev_s", "faust_loop_ev_s", "quix", "bytewax"),
     *("sink_rows_s", "kills", "lost", "duplicated", "metrics_equal"),
-    *("metric_delay_ms_p99", "metric_delay_clickhouse_ms_p99"),
+    *("metric_delay_ms_p99", "metric_delay_clickhouse_ms_p99", "event_delay"),
     *("worker_rss_mb", "slot_us", "auc_abs_err"),
 )
 """What the last line always has; null for what was not run or failed."""
@@ -135,6 +135,12 @@ class Bench:
         from bench.streams_delay import metric_delay
 
         return metric_delay(self.ground, self._arguments.delay_s)
+
+    def fresh(self) -> dict[str, Any]:
+        """From an event to `events.valid`, alone and beside a backlog."""
+        from bench.streams_fresh import event_delay
+
+        return {"event_delay": event_delay(self.ground)}
 
     def rss(self) -> dict[str, Any]:
         """A worker's resident memory."""

@@ -12,6 +12,7 @@ import os
 import sys
 import time
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -71,9 +72,10 @@ class DecodeStage:
     def repeat(self, until: dict[int, int]) -> None:
         """Nothing: no event time here."""
 
-    def checkpoint(self) -> Changes:
+    def checkpoint(self, changes: Changes) -> Iterator[None]:
         """Nothing is kept but the offsets."""
-        return Changes()
+        del changes
+        return iter(())
 
     def changed(self) -> int:
         """Nothing."""
@@ -121,13 +123,12 @@ class KeyedStage(DecodeStage):
             for number in partitions
         }
 
-    def checkpoint(self) -> Changes:
+    def checkpoint(self, changes: Changes) -> Iterator[None]:
         """The counts that changed since the last one."""
-        changes = Changes()
         for number, visitor in self._touched:
             changes.put((number, _COUNT, visitor), _pack(self._visitors[number][visitor]), 0)
         self._touched.clear()
-        return changes
+        return iter(())
 
     def changed(self) -> int:
         """How many visitors' counts would be written."""

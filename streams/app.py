@@ -93,7 +93,8 @@ class Worker:
 
         async def work(batches: AsyncIterator[Batch]) -> None:
             async for batch in batches:
-                batch.work()
+                # Not on the loop: the other stage's events would wait for a large batch.
+                await asyncio.to_thread(batch.work)
 
         self._app.agent(channel, name=stage.process)(work)
         pump = Pump(self._settings, stage, channel.put, self._stop_all)

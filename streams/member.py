@@ -18,6 +18,8 @@ from schemas.errors import Unavailable
 from streams.store import Out
 
 OPEN_AT_MOST_MS = 60_000
+# What waits in the client is before a newer event, whatever partition that comes from.
+_QUEUE: dict[str, Any] = {"queued_min_messages": 2_000, "queued_max_messages_kbytes": 4_096}
 Changed = Callable[[Any, list[TopicPartition]], None]
 
 
@@ -109,7 +111,7 @@ class Member:
         self._transactions.send(outs, read, self.metadata)
 
     def _made(self) -> Consumer:
-        return kafka.consumer(self._settings, self._group, enable_partition_eof=True)
+        return kafka.consumer(self._settings, self._group, enable_partition_eof=True, **_QUEUE)
 
     def _subscribe(self) -> None:
         self.consumer.subscribe(self._inputs, **self._callbacks)

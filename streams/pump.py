@@ -7,9 +7,11 @@ only then may a checkpoint take the place of the journal that could step the bat
 
 import asyncio
 import logging
+import math
 import threading
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import Future
 
 from confluent_kafka import Message
@@ -19,7 +21,7 @@ from adapters.clock import wall_ms
 from adapters.kafka_transactions import Fenced, Superseded
 from core.settings import Settings
 from streams.snapshots import Snapshots
-from streams.stage import Record, Stage
+from streams.stage import Record, Stage, checkpoint_of
 from streams.store import Changes, Entry
 from streams.transport import Transport
 
@@ -30,6 +32,7 @@ COMMIT_EVERY_MS = 1_000
 CHECKPOINT_EVERY_MS = 10_000
 CHECKPOINT_RECORDS = 500_000
 CHECKPOINT_ROWS = 100_000
+SLICE_S = 0.03
 STOP_WITHIN_S = 30.0
 SENT_WITHIN_S = 20.0
 
@@ -74,6 +77,7 @@ class Pump(Service):
         self._thread = threading.Thread(target=self._run, name=stage.process, daemon=True)
         self._worked_ms = self._committed_ms = self._checkpoint_ms = 0
         self._since = 0
+        self._under_way: Iterator[None] = iter(())
         self.is_ready = False
         self._turned_s = time.monotonic()
 
@@ -104,6 +108,7 @@ class Pump(Service):
     def _load(self, partitions: list[int]) -> None:
         if not partitions and not self.transport.catching_up:
             self._checkpoint()
+        self._under_way = iter(())  # until it is whole the journal has all of it
         self._stage.load(self._store, partitions)
         self.is_ready = bool(partitions)
 
@@ -135,13 +140,16 @@ class Pump(Service):
             return
         now_ms, live = wall_ms(), not read.repeating
         if not read.records and now_ms - self._worked_ms < TICK_MS:
+            self._write_on(SLICE_S)
             return
         self._worked_ms = now_ms
         if not self.transport.assigned:
             return
         if live and self.transport.said_until:
             self._repeat()
+        began_s = time.monotonic()
         changes = self._through_agent(Batch(self._stage, read.records, now_ms, live))
+        self.transport.size.fit(len(read.records), time.monotonic() - began_s)
         if not live:
             changes.outs.clear()  # an earlier life has sent them
         self._keep(read.records, changes, now_ms, live)
@@ -190,23 +198,42 @@ class Pump(Service):
             self._committed_ms = now_ms
 
     def _maybe_checkpoint(self, records: int, now_ms: int) -> None:
-        """A checkpoint after the batch's outputs are committed, never before."""
+        """A checkpoint after the batch's outputs are committed, never before.
+
+        It is written bit by bit between batches, so that it holds no event up.
+        """
         self._since += records
+        if not self._write_on(SLICE_S):
+            return
         many = self._since >= CHECKPOINT_RECORDS or self._stage.changed() >= CHECKPOINT_ROWS
         if many or now_ms - self._checkpoint_ms >= CHECKPOINT_EVERY_MS:
             self._checkpoint_ms = now_ms
-            self._checkpoint()
+            self._begin_checkpoint()
 
     def _checkpoint(self) -> None:
+        """One as of now, whole."""
+        self._write_on(math.inf)
+        self._begin_checkpoint()
+        self._write_on(math.inf)
+
+    def _begin_checkpoint(self) -> None:
         if self._stage.journaled:
-            self._store.checkpoint(self._stage.checkpoint(), self.transport.offsets)
             self._since = 0
+            self._under_way = checkpoint_of(self._stage, self._store, self.transport.offsets)
+
+    def _write_on(self, within_s: float) -> bool:
+        """Goes on with the checkpoint under way for about so long; False while it is not whole."""
+        until_s = time.monotonic() + within_s
+        return all(time.monotonic() < until_s for _ in self._under_way)
 
     def _finish(self) -> None:
         if not self.transport.catching_up and self.transport.assigned:
+            rest = Changes()
             if self._stage.journaled:
                 self._checkpoint()
-            elif rest := self._stage.checkpoint():
+            else:
+                deque(self._stage.checkpoint(rest), maxlen=0)
+            if rest:
                 self._store.write(rest, self.transport.offsets)
             self._snapshots.take(self._store)
         self.transport.close()

@@ -3,6 +3,7 @@
 A row per id would cost more than the event it belongs to.
 """
 
+from collections.abc import Iterator
 from itertools import islice
 
 import msgspec
@@ -42,18 +43,26 @@ class SeenRows:
         """How many repeated ids came with other content."""
         return self._remembered.conflicts
 
-    def checkpoint(self, changes: Changes) -> None:
-        """Adds a row of the new ids; drops rows of which every id has left the window."""
-        count = len(self._remembered) - self._kept
-        if count:
-            fresh = list(islice(self._remembered.newest_first(), count))[::-1]
-            key, newest_ms = f"{self._next:020d}", max(at_ms for _, at_ms in fresh)
-            changes.put((self._number, self._kind, key), _pack(fresh), newest_ms)
-            self._newest_of[key] = newest_ms
-            self._next += 1
+    def checkpoint(self, changes: Changes) -> Iterator[None]:
+        """Freezes how far ids were seen; the iterator adds a row of those that are new.
+
+        Rows of which every id has left the window go.
+        """
+        fresh = len(self._remembered) - self._kept
         self._remembered.forget()
         self._kept = len(self._remembered)
         horizon_ms = self._remembered.newest_ms - self._window_ms
         for key in [key for key, at_ms in self._newest_of.items() if at_ms < horizon_ms]:
             del self._newest_of[key]
             changes.delete((self._number, self._kind, key))
+        return self._write_down(changes, fresh, self._kept)
+
+    def _write_down(self, changes: Changes, count: int, kept: int) -> Iterator[None]:
+        later = len(self._remembered) - kept  # seen since it was frozen
+        fresh = list(islice(self._remembered.newest_first(), later, later + count))[::-1]
+        if fresh:
+            key, newest_ms = f"{self._next:020d}", max(at_ms for _, at_ms in fresh)
+            changes.put((self._number, self._kind, key), _pack(fresh), newest_ms)
+            self._newest_of[key] = newest_ms
+            self._next += 1
+        yield

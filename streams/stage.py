@@ -1,6 +1,6 @@
 """What the pump hands to a stage and what it gets back. Knows neither Kafka nor Faust."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
 from core.dead_letters import Refused, letter_of
@@ -41,8 +41,11 @@ class Stage(Protocol):
     def step(self, records: list[Record], wall_ms: int, live: bool) -> Changes:
         """Works through a batch; `live` is False while inputs are stepped again after a loss."""
 
-    def checkpoint(self) -> Changes:
-        """What has changed since the last one and no step has said."""
+    def checkpoint(self, changes: Changes) -> Iterator[None]:
+        """Freezes what has changed since the last one and no step has said.
+
+        The iterator writes it into `changes` bit by bit, while the stage may step on.
+        """
 
     def changed(self) -> int:
         """About how many rows the next checkpoint would write."""
@@ -55,6 +58,17 @@ class Stage(Protocol):
 
     def counters(self) -> dict[str, float]:
         """Counts and gauges for `/metrics`."""
+
+
+def checkpoint_of(
+    stage: Stage, store: Store, offsets: Mapping[tuple[str, int], int]
+) -> Iterator[None]:
+    """Freezes what the stage has changed; the iterator writes it down, and takes it in at its end.
+
+    Steps may go on meanwhile. Until the end the store is as it was before, journal included.
+    """
+    changes = Changes()
+    return store.checkpoint(changes, stage.checkpoint(changes), offsets)
 
 
 class Names:

@@ -6,12 +6,21 @@ a line per batch between. Knows no Kafka and no meaning of its rows.
 """
 
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
-from rocksdict import BlockBasedOptions, Cache, Checkpoint, Options, Rdict, WriteBatch
+from rocksdict import (
+    BlockBasedOptions,
+    Cache,
+    Checkpoint,
+    IngestExternalFileOptions,
+    Options,
+    Rdict,
+    SstFileWriter,
+    WriteBatch,
+)
 
 from schemas.errors import Unavailable
 
@@ -85,8 +94,10 @@ class Store:
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path = path
+        self._beside = path.with_suffix(".checkpoint")
+        self._made = _options()
         try:
-            self._db = Rdict(str(path), _options())
+            self._db = Rdict(str(path), self._made)
         except Exception as error:  # the binding raises nothing narrower
             raise Unavailable(f"state at {path}: {error}") from error
         known = self._db.get(_BATCH)
@@ -113,13 +124,53 @@ class Store:
         self._db.write(batch)
         self.batch += 1
 
-    def checkpoint(self, changes: Changes, offsets: dict[Place, int]) -> None:
-        """Carries the changes out in the place of the journal, all or nothing."""
-        batch = WriteBatch(raw_mode=True)
-        _carry_out(batch, changes, offsets)
-        for key, _ in self._under(_JOURNAL):
-            batch.delete(key)
-        self._db.write(batch)
+    def checkpoint(
+        self, changes: Changes, filled: Iterator[None], offsets: Mapping[Place, int]
+    ) -> Iterator[None]:
+        """Carries the changes out in the place of the journal as it is now, all or nothing.
+
+        The iterator does it bit by bit; batches may be noted meanwhile, and stay in the journal.
+        Rows go into a file beside the store, which takes it in when it is whole.
+
+        Args:
+            changes: what has changed up to now, complete when `filled` ends.
+            filled: writes the changes down bit by bit.
+            offsets: how far the inputs were read.
+        """
+        return self._write_down(changes, filled, dict(offsets), _JOURNAL + _width(self.batch))
+
+    def _write_down(
+        self, changes: Changes, filled: Iterator[None], offsets: dict[Place, int], newest: bytes
+    ) -> Iterator[None]:
+        yield from filled
+        rows: dict[bytes, bytes | None] = dict.fromkeys(map(_key, changes.deletes))
+        rows |= {key: None for key, _ in self._under(_JOURNAL) if key <= newest}
+        rows |= {_place_key(place): _pack(following) for place, following in offsets.items()}
+        while changes.puts:
+            row, (value, at_ms) = changes.puts.popitem()
+            rows[_key(row)] = _timed(value, at_ms)
+            yield
+        in_order = sorted(rows)
+        yield
+        if in_order:
+            yield from self._take_in(rows, in_order)
+
+    def _take_in(self, rows: dict[bytes, bytes | None], in_order: list[bytes]) -> Iterator[None]:
+        self._beside.unlink(missing_ok=True)
+        writer = SstFileWriter(self._made)
+        writer.open(str(self._beside))
+        for key in in_order:
+            value = rows.pop(key)
+            if value is None:
+                del writer[key]
+            else:
+                writer[key] = value
+            yield
+        writer.finish()
+        yield
+        moved = IngestExternalFileOptions()
+        moved.set_move_files(True)
+        self._db.ingest_external_file([str(self._beside)], moved)
 
     def journal(self) -> list[Entry]:
         """The batches since the last checkpoint, oldest first."""
@@ -197,8 +248,7 @@ def _carry_out(batch: WriteBatch, changes: Changes, offsets: dict[Place, int]) -
     for row in changes.deletes:
         batch.delete(_key(row))
     for row, (value, at_ms) in changes.puts.items():
-        moment = _NO_TIME if at_ms is None else at_ms
-        batch.put(_key(row), moment.to_bytes(8, "big", signed=True) + value)
+        batch.put(_key(row), _timed(value, at_ms))
     for place, following in offsets.items():
         batch.put(_place_key(place), _pack(following))
 
@@ -215,6 +265,10 @@ def _place_key(place: Place) -> bytes:
 
 def _width(number: int) -> bytes:
     return b"%020d" % number
+
+
+def _timed(value: bytes, at_ms: int | None) -> bytes:
+    return (_NO_TIME if at_ms is None else at_ms).to_bytes(8, "big", signed=True) + value
 
 
 def _time(value: bytes) -> int:

@@ -5,7 +5,7 @@ was stepped since, so that a batch costs what it changes and a restart goes on e
 """
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import msgspec
 
@@ -124,12 +124,12 @@ class TaskRoom:
     def repeat(self, until: dict[int, int]) -> None:
         """Nothing, see `closed`."""
 
-    def checkpoint(self) -> Changes:
+    def checkpoint(self, changes: Changes) -> Iterator[None]:
         """The snapshot, so that the next start reads no journal."""
-        self._changes = Changes()
+        self._changes = changes
         if self._assigned and self._entries:
             self._snapshot()
-        return self._changes
+        return iter(())
 
     def changed(self) -> int:
         """Nothing: each step says all it changes."""

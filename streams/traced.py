@@ -8,6 +8,7 @@ is kept, in memory and in the store, until the last judgement of its answer.
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import msgspec
@@ -95,12 +96,11 @@ class TracedStage:
                 self._carry(out, began_ns, live)
         return changes
 
-    def checkpoint(self) -> Changes:
+    def checkpoint(self, changes: Changes) -> Iterator[None]:
         """What has changed since the last one, traces included."""
-        changes = self._stage.checkpoint()
         for rows in self._rows.values():
             rows.checkpoint(changes)
-        return changes
+        return self._stage.checkpoint(changes)
 
     def changed(self) -> int:
         """About how many rows the next checkpoint would write."""

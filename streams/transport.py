@@ -15,13 +15,13 @@ from adapters.kafka_lag import lag_of
 from core.settings import Settings
 from schemas.errors import Unavailable
 from streams.again import Again, place_of, until_of
+from streams.batch_size import MOST, BatchSize
 from streams.member import Member
 from streams.stage import Stage
 from streams.standing import Standing, read, said_until, taken_by_others, written
 from streams.store import Entry, Out, Place, Store
 
 logger = logging.getLogger(__name__)
-MOST_RECORDS = 20_000
 ENDS_WITHIN_S = 600.0
 _BEGINNING = -2  # librdkafka's own name for it
 
@@ -65,6 +65,7 @@ class Transport:
             settings, stage.short, self._topics, self._assign, self._revoke, self._lost, give_up
         )
         self._broken_off = False
+        self.size = BatchSize()
         self._goal: dict[Place, int] = {}
         self._held: list[Message] = []
         self._again: Again[Message] = Again()
@@ -146,7 +147,8 @@ class Transport:
         first = self._consumer.poll(timeout_s)
         if first is None:
             return []
-        return [first, *self._consumer.consume(MOST_RECORDS - 1, timeout=self._stage.gather_s)]
+        most = MOST if self._again else self.size.most
+        return [first, *self._consumer.consume(most - 1, timeout=self._stage.gather_s)]
 
     def read_until(self, messages: Sequence[Message]) -> dict[Place, int]:
         """Notes these messages as read; how far each place has come within them."""
@@ -218,10 +220,9 @@ class Transport:
             (each.worker, each.batch) for each in left.values()
         }
         self._taken = taken_by_others(self._member.worker, left, mine, self._sent)
-        if self._send_last and not self._again:
-            again = self._not_taken(self._store.outbox())
-            if again:
-                self.send(again)
+        again = self._not_taken(self._store.outbox()) if self._send_last and not self._again else []
+        if again:
+            self.send(again)
 
     def to_send(self, entry: Entry, outs: Sequence[Out]) -> list[Out]:
         """What of a batch that was stepped again has still to be sent: at most the last one's."""

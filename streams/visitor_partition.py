@@ -6,7 +6,8 @@ number of shoppers.
 """
 
 import heapq
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import chain
 
 import msgspec
 
@@ -24,22 +25,20 @@ from schemas.codec import encode
 from schemas.events import PurchaseMade, ShopEvent
 from schemas.outcomes import Running
 from schemas.predictions import SERVED_ARMS, Prediction
-from streams.held_rows import EVENTS, PREDICTIONS, Input, packed, place_of, unpacked
+from streams.answer_rows import AnswerRows
+from streams.held_rows import EVENTS, PREDICTIONS, Input, Waiting, packed, place_of, unpacked
 from streams.people_rows import PeopleRows
 from streams.seen_rows import ORDERS, SeenRows
 from streams.store import Changes, Store
-from streams.warm import Warm
+from streams.visitor_rows import VISITOR, VisitorRows
 
 Say = Callable[["VisitorPartition", Input | None, join.Output], None]
 Tell = Callable[[int, bytes], None]
-VISITOR, ANSWER, HELD, CLOCK = "visitor", "answer", "held", "clock"
-RUNNING, TRAFFIC = "running", "traffic"
+HELD, CLOCK, RUNNING, TRAFFIC = "held", "clock", "running", "traffic"
 _BYTES_OF_ONE = 4_000  # about what a visitor or an answer of ten slots takes in memory
 _pack = msgspec.msgpack.Encoder().encode
-_visitor = msgspec.msgpack.Decoder(Visitor).decode
 _clock = msgspec.msgpack.Decoder(tuple[Clock, int]).decode
 _tally = msgspec.msgpack.Decoder(TrafficTally).decode
-_answer = msgspec.msgpack.Decoder(Prediction).decode
 _running = msgspec.msgpack.Decoder(list[Running]).decode
 
 
@@ -57,12 +56,11 @@ class VisitorPartition:
         self._burst, self._task = settings.burst_events, settings.task
         self._counted_surface = settings.surface_names[0]
         most = settings.streams_memory_mb * 1_000_000 // (2 * _BYTES_OF_ONE)
-        self._visitors: Warm[Visitor] = Warm(most)
-        self._answers: Warm[Prediction] = Warm(most)
-        self._touched: set[str] = set()
-        self._opened: dict[str, None] = {}
-        self._gone: set[str] = set()
-        self._left: set[str] = set()
+        self._dues = store.moments(number, VISITOR)
+        self._due_of = {visitor_id: due_ms for due_ms, visitor_id in self._dues}
+        self._visitors = VisitorRows(number, store, most, self._due_of)
+        self._answers = AnswerRows(number, store, most)
+        self.answer, self.forget = self._answers.get, self._answers.forget
         self.people = PeopleRows(number, store)
         self._held: Merge[Input] = Merge()
         self._after: list[tuple[int, Input]] = []
@@ -132,57 +130,30 @@ class VisitorPartition:
         newest_ms = self.clock.sources[source].newest_ms
         self._traffic.refuse(max(newest_ms, self._ahead[source], self.closed_ms))
 
-    def answer(self, prediction_id: str) -> Prediction:
-        """The answer itself, from memory or the store."""
-        known = self._answers.get(prediction_id)
-        if known is None:
-            value = self._store.get((self.number, ANSWER, prediction_id))
-            if value is None:
-                raise LookupError(f"answer {prediction_id} is open and not stored")
-            known = _answer(value)
-            self._answers.put(prediction_id, known)
-        return known
-
     def bought(self, visitor_id: str) -> dict[str, int]:
         """When a visitor bought what for the first time, as far as event time is closed."""
-        visitor = self._visitors.get(visitor_id)
-        return (self._read(visitor_id) if visitor is None else visitor).bought
+        return self._visitors.get(visitor_id).bought
 
-    def forget(self, prediction_id: str) -> None:
-        """Lets an answer go for good."""
-        self._answers.drop(prediction_id)
-        if prediction_id in self._opened:
-            del self._opened[prediction_id]
-        else:
-            self._gone.add(prediction_id)  # the store has it
+    def checkpoint(self, changes: Changes) -> Iterator[None]:
+        """Freezes all that changed since the last time, and lets go of what memory has.
 
-    def checkpoint(self, changes: Changes) -> None:
-        """Writes down all that changed since the last time, and lets go of what memory has."""
+        The iterator writes it into `changes` bit by bit; steps may go on meanwhile.
+        """
         number = self.number
-        for visitor_id in self._left:
-            changes.delete((number, VISITOR, visitor_id))
-        self._left.clear()
-        for visitor_id in self._touched:
-            visitor = self._visitors.get(visitor_id)
-            due_ms = self._due_of.get(visitor_id)
-            changes.put((number, VISITOR, visitor_id), _pack(visitor), due_ms)
-        self._touched.clear()
-        for prediction_id in self._opened:
-            prediction = self._answers.get(prediction_id)
-            changes.put((number, ANSWER, prediction_id), _pack(prediction))
-        self._opened.clear()
-        for prediction_id in self._gone:
-            changes.delete((number, ANSWER, prediction_id))
-        self._gone.clear()
-        for rows in (self._seen, self._orders, self.people):
+        parts = [
             rows.checkpoint(changes)
-        waiting = [(NEVER_MS, record) for record in self._held.held()] + self._after
-        changes.put((number, HELD, ""), packed(waiting))
+            for rows in (self._visitors, self._answers, self._seen, self._orders)
+        ]
+        self.people.checkpoint(changes)
         changes.put((number, TRAFFIC, ""), _pack(self._traffic))
         changes.put((number, CLOCK, ""), _pack((self.clock, self.closed_ms)))
         changes.put((number, RUNNING, ""), _pack(self.running.save()))
-        self._visitors.turn()
-        self._answers.turn()
+        waiting = [(NEVER_MS, record) for record in self._held.held()] + self._after
+        return chain(*parts, self._write_down(changes, waiting))
+
+    def _write_down(self, changes: Changes, waiting: Waiting) -> Iterator[None]:
+        changes.put((self.number, HELD, ""), packed(waiting))
+        yield
 
     @property
     def conflicts(self) -> int:
@@ -197,14 +168,12 @@ class VisitorPartition:
     @property
     def changed(self) -> int:
         """How many rows a checkpoint has to write."""
-        return len(self._touched) + len(self._opened) + len(self._gone)
+        return self._visitors.changed + self._answers.changed
 
     def _step(self, record: Input, closed_ms: int) -> join.Output:
         visitor_id = record.visitor_id
         visitor = self._visitors.get(visitor_id)
-        if visitor is None:
-            visitor = self._read(visitor_id)
-        self._touched.add(visitor_id)
+        self._visitors.touch(visitor_id)
         if isinstance(record, Prediction):
             return self._step_answer(visitor, record, closed_ms)
         self._traffic.events += 1
@@ -222,11 +191,10 @@ class VisitorPartition:
         """Takes in what the event says of its visitor as a whole."""
         note_consent(visitor, event)
         for former in event.formerly.visitor_ids if event.formerly is not None else ():
-            take_over(visitor, self._visitors.get(former) or self._read(former), event)
-            self._visitors.drop(former)
-            self._touched.discard(former)
+            before = self._visitors.get(former)
+            self._visitors.leave(former)
+            take_over(visitor, before, event)
             self._due_of.pop(former, None)
-            self._left.add(former)
             self._schedule(event.visitor_id, visitor)
 
     def _step_answer(self, visitor: Visitor, answer: Prediction, closed_ms: int) -> join.Output:
@@ -235,8 +203,7 @@ class VisitorPartition:
             return join.NOTHING
         output = join.step(visitor, answer, self.windows, closed_ms)
         if name in visitor.answers:
-            self._answers.put(name, answer)
-            self._opened[name] = None
+            self._answers.open(answer)
             served = answer.policy == LEARNED_POLICY and answer.arm in SERVED_ARMS
             self._traffic.answers += served and answer.surface == self._counted_surface
             self._schedule(answer.visitor_id, visitor)
@@ -249,12 +216,10 @@ class VisitorPartition:
             if due_of.get(visitor_id) != due_ms:
                 continue
             visitor = self._visitors.get(visitor_id)
-            if visitor is None:
-                visitor = self._read(visitor_id)
+            self._visitors.touch(visitor_id)
             output = join.close(visitor, due_ms, self.windows)
             if output.verdicts or output.dropped or output.orphans:
                 self._say(self, None, output)
-            self._touched.add(visitor_id)
             self._schedule(visitor_id, visitor)
 
     def _schedule(self, visitor_id: str, visitor: Visitor) -> None:
@@ -264,12 +229,6 @@ class VisitorPartition:
         elif self._due_of.get(visitor_id) != due_ms:
             self._due_of[visitor_id] = due_ms
             heapq.heappush(self._dues, (due_ms, visitor_id))
-
-    def _read(self, visitor_id: str) -> Visitor:
-        value = self._store.get((self.number, VISITOR, visitor_id))
-        visitor = Visitor() if value is None else _visitor(value)
-        self._visitors.put(visitor_id, visitor)
-        return visitor
 
     def _release(self) -> None:
         late = [record for after_ms, record in self._after if after_ms <= self.closed_ms]
@@ -287,8 +246,6 @@ class VisitorPartition:
         self.is_new = self._seen.is_new
         self._orders = SeenRows(number, store, duplicate_window_ms, ORDERS)
         self.is_new_order = self._orders.is_new_order
-        self._dues = store.moments(number, VISITOR)
-        self._due_of = {visitor_id: due_ms for due_ms, visitor_id in self._dues}
         for source, place in self.clock.sources.items():
             if self.clock.by_barriers and place.mark is not None:
                 self._ahead[source] = place.mark.event_time_ms

@@ -5,7 +5,8 @@ for a batch is asked once for it.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import chain
 
 from core import intake, join
 from core.intake_rules import Intake
@@ -86,12 +87,9 @@ class VisitorStage:
         self._progress(wall_ms)
         return changes
 
-    def checkpoint(self) -> Changes:
-        """All that changed in the partitions since the last one."""
-        changes = Changes()
-        for part in self._parts.values():
-            part.checkpoint(changes)
-        return changes
+    def checkpoint(self, changes: Changes) -> Iterator[None]:
+        """Freezes all that changed in the partitions since the last one; see `Stage`."""
+        return chain(*[part.checkpoint(changes) for part in self._parts.values()])
 
     def changed(self) -> int:
         """About how many rows the next checkpoint writes."""

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from stage_factory import written_down
 
 from bench.streams import PARTS, Bench
 from bench.streams_delay import Growth
@@ -151,7 +152,7 @@ def test_counts_per_visitor_go_on_from_what_was_kept(tmp_path: Path) -> None:
     first = KeyedStage(Settings(), "keyed", 200, tmp_path / "report.json")
     first.load(store, [0])
     first.step([_record(each.value) for each in found[:120]], TRAFFIC.end_ms, True)
-    store.checkpoint(first.checkpoint(), {})
+    written_down(store, first, {})
     again = KeyedStage(Settings(), "keyed", 80, tmp_path / "report.json")
     again.load(store, [0])
     again.step([_record(each.value) for each in found[120:]], TRAFFIC.end_ms, True)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import random
+from collections import deque
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,10 +20,13 @@ from schemas.events import EventWatermark
 from schemas.outcomes import JudgedBatch, SlotRecord
 from schemas.watermarks import Watermark
 from streams.again import Again
+from streams.stage import checkpoint_of
 from streams.store import Entry, Out, Store
 from streams.visitors import VisitorStage
 
 _slot = Decoder(SlotRecord)
+KINDS = ("visitor", "answer", "seen", "orders", "held", "clock", "running", "traffic")
+ROWS = list(itertools.product(range(topics.VISITOR_PARTITIONS), KINDS))
 EVENTS, ANSWERS = topics.EVENTS.full_name(), topics.PREDICTIONS.full_name()
 
 
@@ -148,6 +153,7 @@ def whole_and_killed(
     stage, at = stage_of(store), 0
     outs: list[Out] = []
     offsets: dict[tuple[str, int], int] = {}
+    under_way: Iterator[None] = iter(())
     while at < len(records):
         batch = records[at : at + chance.randint(1, 9)]
         at += len(batch)
@@ -156,9 +162,11 @@ def whole_and_killed(
         store.note(until, AFTER_MS, live=False)
         offsets |= until
         if chance.random() < 0.3:
-            store.checkpoint(stage.checkpoint(), offsets)
+            deque(under_way, maxlen=0)
+            under_way = checkpoint_of(stage, store, offsets)
+        deque(itertools.islice(under_way, chance.randint(0, 30)), maxlen=0)
         if chance.random() < 0.3:
-            stage = killed(store, records, chance)
+            stage, under_way = killed(store, records, chance), iter(())
     store.close()
     return expected, outs
 
@@ -181,6 +189,22 @@ def killed(store: Store, records: list[Input], chance: random.Random) -> Visitor
         stage.step(list(batch), entry.wall_ms, entry.live)
         offsets |= {(topic, number): at for topic, number, at in entry.until}
     return stage
+
+
+def test_a_checkpoint_holds_what_was_when_it_began(tmp_path: Path) -> None:
+    records, written = inputs(7), []
+    cut = len(records) // 2
+    for later in ([], records[cut:]):
+        store = Store(tmp_path / f"with-{len(later)}")
+        stage = stage_of(store)
+        stage.step(list(records[:cut]), AFTER_MS, live=False)
+        under_way = checkpoint_of(stage, store, {})
+        stage.step(list(later), AFTER_MS, live=False)
+        deque(under_way, maxlen=0)
+        written.append({(number, kind): store.rows(number, kind) for number, kind in ROWS})
+        store.close()
+    assert written[0] == written[1]
+    assert all(written[0][0, kind] for kind in ("visitor", "answer", "seen", "held"))
 
 
 def test_a_batch_waits_for_its_records_but_not_for_those_that_are_gone() -> None:

@@ -1,6 +1,8 @@
 """The stages' store, and the task stage's snapshot and journal."""
 
+from collections import deque
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -59,9 +61,39 @@ def test_a_checkpoint_takes_the_place_of_the_journal(store: Store) -> None:
         Entry(2, 80, False, True, [("events", 0, 9), ("events", 1, 2)]),
     ]
     assert (store.batch, store.offsets()) == (2, {})
-    store.checkpoint(changes(b"1"), {("events", 0): 9})
+    under_way = store.checkpoint(changes(b"1"), iter(()), {("events", 0): 9})
+    store.note({("events", 0): 12}, 90, live=True)
+    deque(under_way, maxlen=0)
+    assert store.journal() == [Entry(3, 90, True, False, [("events", 0, 12)])]
+    assert store.offsets() == {("events", 0): 9}
+    assert (store.batch, store.get((0, "kind", "a"))) == (3, b"1")
+
+
+def test_a_checkpoint_that_is_killed_anywhere_changes_nothing(tmp_path: Path) -> None:
+    store = Store(tmp_path / "killed")
+    old = changes(b"1")
+    old.put((0, "kind", "b"), b"1")
+    deque(store.checkpoint(old, iter(()), {("events", 0): 5}), maxlen=0)
+    store.note({("events", 0): 9}, 70, live=True)
+    steps = 0
+    while True:
+        new = changes(b"2")
+        new.delete((0, "kind", "b"))
+        under_way = store.checkpoint(new, iter(()), {("events", 0): 9})
+        steps += 1
+        if len(list(islice(under_way, steps))) < steps:
+            break
+        assert (store.get((0, "kind", "a")), store.get((0, "kind", "b"))) == (b"1", b"1")
+        assert ([each.batch for each in store.journal()], store.offsets()) == (
+            [1],
+            {("events", 0): 5},
+        )
+        store.close()
+        store = Store(store.path)
+    assert steps > 3
+    assert (store.get((0, "kind", "a")), store.get((0, "kind", "b"))) == (b"2", None)
     assert (store.journal(), store.offsets()) == ([], {("events", 0): 9})
-    assert (store.batch, store.get((0, "kind", "a"))) == (2, b"1")
+    store.close()
 
 
 def test_rows_come_by_time_and_then_key(store: Store) -> None:
@@ -160,7 +192,9 @@ def test_the_task_stage_goes_on_from_its_journal(
     first = before.step(list(records[:cut]), AFTER_MS, live=False)
     store.write(first, {})
     if clean:
-        store.write(before.checkpoint(), {})
+        rest = Changes()
+        deque(before.checkpoint(rest), maxlen=0)
+        store.write(rest, {})
     after.load(store, [0, 1, 2, 3])
     second = after.step(list(records[cut:]), AFTER_MS, live=False)
     assert said(first) + said(second) == expected

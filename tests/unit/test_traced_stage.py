@@ -6,6 +6,7 @@ from pathlib import Path
 
 import msgspec
 from join_factory import HOUR_MS, START_MS, answer, click
+from stage_factory import written_down
 from test_streams_again import ANSWERS, EVENTS, Input
 
 from adapters.tracing import Tracing
@@ -55,7 +56,7 @@ def test_outcomes_carry_the_trace_of_their_answer_also_after_a_restart(tmp_path:
     records += [Input(EVENTS, 0, 0, encode(click("c1", START_MS + 500, "a", "kept")))]
     stage.step(records, START_MS + 1_000, live=True)
     early = traces_of(stage.step([], START_MS + 20_000, live=True))
-    store.checkpoint(stage.checkpoint(), {})
+    written_down(store, stage, {})
     again = TracedStage(VisitorStage(QUICK), QUICK, tracing)
     again.load(store, list(range(topics.VISITOR_PARTITIONS)))
     late = traces_of(again.step([], START_MS + HOUR_MS, live=True))
@@ -63,7 +64,7 @@ def test_outcomes_carry_the_trace_of_their_answer_also_after_a_restart(tmp_path:
         assert (carried is not None) == (name == "kept")
         assert carried is None or carried.decode().split("-")[1] == TRACE
     assert {("kept", "final"), ("passed", "final")} <= set(late)
-    store.checkpoint(again.checkpoint(), {})
+    written_down(store, again, {})
     assert store.get((0, "trace", "kept")) is None
     store.close()
     tracing.close()

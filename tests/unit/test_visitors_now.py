@@ -5,6 +5,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from join_factory import HOUR_MS, START_MS, answer, click, purchase
+from stage_factory import written_down
 from test_streams_again import ANSWERS, EVENTS, Input, inputs
 
 from core.settings import Settings
@@ -36,7 +37,7 @@ def test_a_click_is_counted_in_the_batch_that_brings_it(tmp_path: Path) -> None:
     made = stage.step([clicked, shown], now_ms, live=True)
     (total,) = [each for each in _slots(made) if isinstance(each, Running)]
     assert (total.answers, total.clicked, total.partition) == (1, 1, 0)
-    store.checkpoint(stage.checkpoint(), {})
+    written_down(store, stage, {})
     stage.load(store, [0])
     bought = Input(ANSWERS, 0, 1, encode(answer("p2", now_ms)))
     made = stage.step([bought], now_ms + 100, live=True)
