@@ -109,7 +109,7 @@ def said(outs: list[Out]) -> list[tuple[object, ...]]:
         if isinstance(decoded, JudgedBatch):
             found += [(out.topic, out.source, encode(entry)) for entry in decoded.entries]
         elif "progress" not in out.topic:
-            found.append((out.topic, out.to, out.value))
+            found.append((out.topic, out.partition, out.value))
     return sorted(found, key=repr)
 
 
