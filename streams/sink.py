@@ -94,11 +94,15 @@ class Sink:
         self._turned_s = time.monotonic()
         try:
             self._turn()
-        except BrokerAway as error:  # what is in hand is stored once it answers
+        except BrokerAway as error:
             log.info("Kafka is slow: %s", error)
 
     def _turn(self) -> None:
-        pieces = self._feed.read()
+        try:
+            pieces = self._feed.read()
+        except BrokerAway:
+            self._begin()  # what is in hand may be another's to store, and is read again
+            raise
         self._take()
         if pieces is None:
             self._begin()

@@ -83,7 +83,8 @@ class Feed:
         """New records; None when partitions or positions changed and records in hand are void.
 
         Raises:
-            BrokerAway: nothing was read, the broker does not answer at present.
+            BrokerAway: the broker does not answer at present; records in hand are void, and the
+                next read begins at the position that the store says.
             Unavailable: Kafka reported an error that does not pass by itself.
         """
         try:
@@ -97,10 +98,11 @@ class Feed:
         for (topic, partition), run in _runs(messages).items():
             pieces += self._pieces(topic, partition, run)
         if self._went_back:
-            self._went_back = False
+            self._went_back, self._reassigned = False, True  # until the broker says it is not
             if self.remade(self.topics):
                 self.restart()
                 return None
+            self._reassigned = False
         return pieces
 
     def _pieces(self, topic: str, partition: int, run: list[Any]) -> Pieces:
