@@ -9,6 +9,7 @@ import os
 import secrets
 import sys
 from collections.abc import Iterator
+from typing import Any
 
 import httpx
 import hypothesis
@@ -70,3 +71,25 @@ def unique_database(clickhouse_dsn: str) -> Iterator[str]:
         client.command(f"CREATE DATABASE {name}")
         yield f"{clickhouse_dsn.rsplit('/', 1)[0]}/{name}"
         client.command(f"DROP DATABASE {name}")
+
+
+@pytest.fixture(scope="session")
+def migrated(clickhouse_dsn: str) -> Iterator[Any]:
+    """A client of a database with this code's tables: making them takes a second or two."""
+    from adapters.clickhouse import connected
+    from adapters.tables_migrate import migrate
+
+    with connected(f"{clickhouse_dsn.rsplit('/', 1)[0]}/t{secrets.token_hex(4)}") as client:
+        migrate(client)
+        yield client
+        client.command(f"DROP DATABASE `{client.database}`", in_database=False)
+
+
+@pytest.fixture
+def tables(migrated: Any) -> Iterator[Any]:
+    """Empty tables, for records as the sink puts them there (`tables_factory.Tables`)."""
+    from tables_factory import Tables
+
+    made = Tables(migrated)
+    yield made
+    made.empty()
