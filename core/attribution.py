@@ -5,6 +5,7 @@ the item within the window. An answer that was not shown is never credited. All 
 facts and change nothing.
 """
 
+from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
 import msgspec
@@ -44,16 +45,47 @@ class Credit(NamedTuple):
     back: bool = False
 
 
+Listing = Mapping[str, Collection[Answer]]
+"""The answers that list an item, by item."""
+
+
+class _Facts(msgspec.Struct, gc=False):
+    """What an answer's slots are read from: of whom, as of when, by which windows."""
+
+    visitor: Visitor
+    answer: Answer
+    as_of_ms: int
+    windows: Windows
+    listing: Listing | None
+
+    def rivals(self, item_id: str) -> Collection[Answer]:
+        """The answers among which those that list the item are."""
+        if self.listing is None:
+            return self.visitor.answers.values()
+        return self.listing.get(item_id, ())
+
+
+def listing_of(answers: Iterable[Answer]) -> Listing:
+    """Which answers list which item; worth making where many verdicts are read at once."""
+    listing: dict[str, list[Answer]] = {}
+    for answer in answers:
+        for item_id in answer.items:
+            listing.setdefault(item_id, []).append(answer)
+    return listing
+
+
 def verdict_of(
     visitor: Visitor,
     answer: Answer,
     as_of_ms: int,
     windows: Windows,
     stated: tuple[LabelAge, int, int] | None = None,
+    listing: Listing | None = None,
 ) -> Verdict:
     """What the answer came to from the facts up to `as_of_ms` (its window bounds them too).
 
     `stated` makes it a statement: at which age, with which version, closed at which event time.
+    `listing` is that of all answers of the visitor, where the caller has it.
     """
     ends_ms = answer.served_at_ms + windows.purchase_ms
     final = as_of_ms >= ends_ms
@@ -68,7 +100,8 @@ def verdict_of(
         if _untouched(visitor, answer):
             slots = _blank(answer.items, blank)
         else:
-            slots, clicks, carts = _slots(visitor, answer, as_of_ms, (windows, blank))
+            facts = _Facts(visitor, answer, as_of_ms, windows, listing)
+            slots, clicks, carts = _slots(facts, blank)
     return Verdict(
         prediction_id=answer.prediction_id,
         slots=slots,
@@ -108,28 +141,34 @@ def _basket(visitor: Visitor, answer: Answer, until_ms: int, as_of_ms: int) -> l
     return list(items)
 
 
-def _slots(
-    visitor: Visitor, answer: Answer, as_of_ms: int, rules: tuple[Windows, LabelState]
-) -> tuple[list[SlotLabel], int, int]:
+def _slots(facts: _Facts, blank: LabelState) -> tuple[list[SlotLabel], int, int]:
     """The labels, and how many slots were clicked and how many put into the cart."""
-    windows, blank = rules
     slots, clicks, carts = [], 0, 0
-    from_ms = answer.served_at_ms - windows.skew_ms
-    until_ms = min(as_of_ms, answer.served_at_ms + windows.purchase_ms)
-    orders = [order for order in visitor.orders if from_ms < order.at_ms <= until_ms]
-    touches = visitor.touches
-    for position, item_id in enumerate(answer.items, start=1):
-        bought = [order for order in orders if item_id in order.lines] if orders else orders
+    touches, orders = facts.visitor.touches, _orders(facts)
+    for position, item_id in enumerate(facts.answer.items, start=1):
+        bought = orders.get(item_id)
         if not bought and item_id not in touches:
             slots.append(SlotLabel(item_id=item_id, position=position, state=blank))
             continue
-        credits = _touched(visitor, answer, item_id, as_of_ms, windows)
+        credits = _touched(facts, item_id)
         if bought:
-            credits += _bought(visitor, answer, item_id, as_of_ms, (bought, windows))
+            credits += _bought(facts, item_id, bought)
         clicks += any(credit.kind in CLICKS for credit in credits)
         carts += any(credit.kind == "add_to_cart" for credit in credits)
         slots.append(_label(item_id, position, credits, blank))
     return slots, clicks, carts
+
+
+def _orders(facts: _Facts) -> dict[str, list[Order]]:
+    """The orders within the answer's window, by the items they hold."""
+    from_ms = facts.answer.served_at_ms - facts.windows.skew_ms
+    until_ms = min(facts.as_of_ms, facts.answer.served_at_ms + facts.windows.purchase_ms)
+    orders: dict[str, list[Order]] = {}
+    for order in facts.visitor.orders:
+        if from_ms < order.at_ms <= until_ms:
+            for item_id in order.lines:
+                orders.setdefault(item_id, []).append(order)
+    return orders
 
 
 def _label(item_id: str, position: int, credits: list[Credit], blank: LabelState) -> SlotLabel:
@@ -151,57 +190,41 @@ def _strength(credit: Credit) -> tuple[int, bool, int]:
     return STRENGTH[credit.kind], not credit.back, -credit.at_ms
 
 
-def _touched(
-    visitor: Visitor, answer: Answer, item_id: str, as_of_ms: int, windows: Windows
-) -> list[Credit]:
+def _touched(facts: _Facts, item_id: str) -> list[Credit]:
     credits = []
-    for touch in visitor.touches.get(item_id, ()):
-        if touch.at_ms <= as_of_ms:
-            window_ms = windows.of_kind(touch.kind)
-            how = _how(visitor, answer, item_id, (touch.at_ms, touch.token), window_ms, windows)
+    for touch in facts.visitor.touches.get(item_id, ()):
+        if touch.at_ms <= facts.as_of_ms:
+            window_ms = facts.windows.of_kind(touch.kind)
+            how = _how(facts, item_id, (touch.at_ms, touch.token), window_ms)
             if how != "none":
                 credits.append(Credit(touch.kind, touch.at_ms, how))
     return credits
 
 
-def _bought(
-    visitor: Visitor,
-    answer: Answer,
-    item_id: str,
-    as_of_ms: int,
-    within: tuple[list[Order], Windows],
-) -> list[Credit]:
+def _bought(facts: _Facts, item_id: str, orders: list[Order]) -> list[Credit]:
     """Credits of the orders that hold the item and lie within the window."""
-    orders, windows = within
-    credits = []
+    credits, visitor = [], facts.visitor
     for order in orders:
         line = order.lines[item_id]
-        named = (order.at_ms, line.token)
-        how = _how(visitor, answer, item_id, named, windows.purchase_ms, windows)
+        how = _how(facts, item_id, (order.at_ms, line.token), facts.windows.purchase_ms)
         if how != "none":
-            back = bool(visitor.refunds) and item_id in refunded(visitor, order, as_of_ms)
+            back = bool(visitor.refunds) and item_id in refunded(visitor, order, facts.as_of_ms)
             revenue = 0.0 if back else line.revenue
             credits.append(Credit("purchase", order.at_ms, how, revenue, back))
     return credits
 
 
-def _how(
-    visitor: Visitor,
-    answer: Answer,
-    item_id: str,
-    named: tuple[int, str | None],
-    window_ms: int,
-    windows: Windows,
-) -> Attributed:
+def _how(facts: _Facts, item_id: str, named: tuple[int, str | None], window_ms: int) -> Attributed:
     """How an interaction (its time and token) is credited to this answer, if it is."""
     at_ms, token = named
-    if not answer.served_at_ms - windows.skew_ms < at_ms <= answer.served_at_ms + window_ms:
+    answer, skew_ms = facts.answer, facts.windows.skew_ms
+    if not answer.served_at_ms - skew_ms < at_ms <= answer.served_at_ms + window_ms:
         return "none"
-    by_token = visitor.answers.get(token) if token is not None else None
-    if by_token is not None and _named(by_token, item_id, at_ms, window_ms, windows.skew_ms):
+    by_token = facts.visitor.answers.get(token) if token is not None else None
+    if by_token is not None and _named(by_token, item_id, at_ms, window_ms, skew_ms):
         return "token" if by_token is answer else "none"
     newest: Answer | None = None
-    for other in visitor.answers.values():
+    for other in facts.rivals(item_id):
         served_ms = other.served_at_ms
         if not served_ms < at_ms <= served_ms + window_ms or item_id not in other.items:
             continue  # one that was not shown has no items

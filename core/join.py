@@ -5,18 +5,20 @@ facts at hand and never updated in place, so that repeated and reordered inputs 
 Knows no clock, no topic and no storage.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 
 import msgspec
 
-from core.attribution import Windows, verdict_of
+from core.attribution import Windows, listing_of, verdict_of
 from core.label_plan import FINAL, memory_ms, plan
 from core.verdict import Verdict, corrected
-from core.visitor_facts import Answer, Visitor, add_event, forget_before, tokens_of
+from core.visitor_facts import Answer, Visitor, add_event, forget_before, tokens_of, touched
 from schemas.events import PurchaseMade, RefundMade, ShopEvent
 from schemas.predictions import SERVED_ARMS, Prediction
 
 FOREVER_MS = 1 << 62
+FEW = 8
+"""Answers that are read without an index of who lists what: making it would take longer."""
 
 
 class Output(msgspec.Struct):
@@ -114,7 +116,7 @@ def _step_answer(
         visitor.waiting.pop(answer.prediction_id, None)
 
     at_ms = prediction.served_at_ms
-    affected = _closed_over(visitor, at_ms, windows) if shown else []
+    affected = _closed_over(visitor, answer, windows)
     if not affected:
         take()
         return NOTHING
@@ -155,49 +157,62 @@ def _remember_bought(visitor: Visitor, event: PurchaseMade) -> None:
 
 def _affected(visitor: Visitor, event: ShopEvent, windows: Windows) -> list[Answer]:
     """Closed answers whose verdict the event may change."""
-    closed = [answer for answer in visitor.answers.values() if answer.closed]
-    if not closed:
-        return closed
-    at_ms = event.event_time_ms
+    at_ms, items = event.event_time_ms, None
     if isinstance(event, RefundMade):
         orders = [o.at_ms for o in visitor.orders if o.transaction_id == event.transaction_id]
         if not orders:
             return []
         at_ms = min(orders)
-    return [answer for answer in closed if at_ms <= answer.served_at_ms + windows.purchase_ms]
-
-
-def _closed_over(visitor: Visitor, served_at_ms: int, windows: Windows) -> list[Answer]:
-    """Closed shown answers that another shown answer may take credit from, or leave credit to."""
-    reach_ms = windows.purchase_ms + windows.skew_ms
+    elif not isinstance(event, PurchaseMade):
+        items = touched(event)  # any order counts in the baskets of all answers before it
     return [
         answer
         for answer in visitor.answers.values()
         if answer.closed
-        and answer.shown
-        and -reach_ms <= answer.served_at_ms - served_at_ms <= reach_ms
+        and at_ms <= answer.served_at_ms + windows.purchase_ms
+        and (items is None or not items.isdisjoint(answer.items))
+    ]
+
+
+def _closed_over(visitor: Visitor, new: Answer, windows: Windows) -> list[Answer]:
+    """Closed answers that a new one may take credit from: those that show one of its items."""
+    reach_ms = windows.purchase_ms + windows.skew_ms
+    items = set(new.items)
+    return [
+        answer
+        for answer in visitor.answers.values()
+        if answer.closed
+        and abs(answer.served_at_ms - new.served_at_ms) <= reach_ms
+        and not items.isdisjoint(answer.items)
     ]
 
 
 def _correcting(
     visitor: Visitor,
-    affected: Iterable[Answer],
+    affected: Sequence[Answer],
     windows: Windows,
     change: tuple[int, Callable[[], None]],
 ) -> list[Verdict]:
     """Carries the change (its event time, itself) out; what it corrects, once each."""
     at_ms, take = change
-    befores = [(each, verdict_of(visitor, each, FOREVER_MS, windows)) for each in affected]
+    befores = _read(visitor, affected, windows)
     take()
     corrections = []
-    for answer, before in befores:
-        after = verdict_of(visitor, answer, FOREVER_MS, windows)
+    for answer, before, after in zip(
+        affected, befores, _read(visitor, affected, windows), strict=True
+    ):
         if after != before:
             answer.version += 1
             stated = corrected(before, after, answer.version)
             closed_ms = max(stated.closed_at_ms, at_ms)
             corrections.append(msgspec.structs.replace(stated, closed_at_ms=closed_ms))
     return corrections
+
+
+def _read(visitor: Visitor, answers: Sequence[Answer], windows: Windows) -> list[Verdict]:
+    """What closed answers came to."""
+    listing = listing_of(visitor.answers.values()) if len(answers) > FEW else None
+    return [verdict_of(visitor, each, FOREVER_MS, windows, None, listing) for each in answers]
 
 
 def _close_one(visitor: Visitor, answer: Answer, windows: Windows, output: Output) -> None:

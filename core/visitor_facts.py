@@ -125,6 +125,13 @@ def add_event(visitor: Visitor, event: ShopEvent) -> bool:
             return False
 
 
+def touched(event: ShopEvent) -> set[str]:
+    """The items that an event other than a purchase or a refund says something of."""
+    if isinstance(event, FeedbackGiven):
+        return {event.item_id} if event.item_id is not None else set()
+    return {item.item_id for item in event.items} if type(event) in _KIND else set()  # type: ignore[union-attr]
+
+
 def tokens_of(event: ShopEvent) -> list[str]:
     """The prediction ids an event names, on itself or on its items, each once."""
     named = [event.prediction_id] if event.prediction_id else []

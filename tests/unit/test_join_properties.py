@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from join_factory import DAY_MS, HOUR_MS, START_MS, WINDOWS, answer, cart, click, purchase, refund
 
+from core.attribution import listing_of, verdict_of
 from core.join import close, next_due, step
 from core.verdict import Verdict
 from core.visitor_facts import Visitor
@@ -118,3 +119,15 @@ def test_next_due_is_when_close_has_something_to_do(records: list[Record]) -> No
         assert (before.verdicts, before.dropped, before.orphans) == ([], [], 0)
         close(visitor, due, WINDOWS)
     assert (visitor.answers, visitor.orders, visitor.waiting) == ({}, [], {})
+
+
+@given(histories())
+def test_an_index_of_who_lists_what_changes_no_verdict(records: list[Record]) -> None:
+    visitor = Visitor()
+    for record in records:
+        step(visitor, record, WINDOWS, 0)
+    answers = visitor.answers.values()
+    listing = listing_of(answers)
+    for each in answers:
+        without = verdict_of(visitor, each, END_MS, WINDOWS)
+        assert verdict_of(visitor, each, END_MS, WINDOWS, listing=listing) == without
