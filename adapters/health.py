@@ -52,12 +52,15 @@ class _Server(ThreadingHTTPServer):
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Answers in a thread; each holds one of so many places."""
+        oldest = None
         with self._lock:
             self._open[request] = None
-            oldest = next(iter(self._open)) if len(self._open) > MOST_CONNECTIONS else None
+            if len(self._open) > MOST_CONNECTIONS:
+                oldest = next(iter(self._open))
+                del self._open[oldest]  # its thread may be slow to find it; the next goes then
         if oldest is not None:
             with contextlib.suppress(OSError):
-                oldest.shutdown(socket.SHUT_RDWR)  # its thread finds that it has ended
+                oldest.shutdown(socket.SHUT_RDWR)
         super().process_request(request, client_address)
 
     def shutdown_request(self, request: Any) -> None:

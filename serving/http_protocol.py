@@ -128,10 +128,6 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """A head has ended."""
         self._end_head()
-        if not self.is_made:
-            if self._coming is not None:
-                self._coming.cancel()
-            return
         asks = self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT"
         self._changes_protocol = asks
         if not asks:

@@ -57,6 +57,29 @@ def test_silent_callers_keep_nobody_from_the_health_page(tmp_path: Path) -> None
             assert silent[0].recv(1) == b""
 
 
+def test_one_that_is_slow_to_leave_keeps_no_place(tmp_path: Path) -> None:
+    begun, may_end = threading.Event(), threading.Event()
+
+    def metrics() -> str:
+        begun.set()
+        assert may_end.wait(60)
+        return ""
+
+    health = start_health(Settings(home=str(tmp_path)), lambda: True, metrics)
+    address = ("127.0.0.1", health.port)
+    with ExitStack() as stack:
+        stack.callback(health.stop)
+        stack.callback(may_end.set)
+        slow = stack.enter_context(socket.create_connection(address, timeout=60))
+        slow.sendall(b"GET /metrics HTTP/1.1\r\n\r\n")
+        assert begun.wait(60)
+        silent = [
+            stack.enter_context(socket.create_connection(address, timeout=60))
+            for _ in range(MOST_CONNECTIONS + 2)
+        ]
+        assert silent[0].recv(1) == b""
+
+
 def test_elsewhere_metrics_want_a_key_with_the_scope(tmp_path: Path) -> None:
     settings = Settings(home=str(tmp_path), http_host="0.0.0.0")
     good, one = issued("watch", ("metrics",), b"1" * 5, b"1" * 25, bytes(16), now_ms=0)
