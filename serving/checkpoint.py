@@ -26,7 +26,7 @@ from core.visitor_history import VisitorHistory
 from schemas.events import EventWatermark
 from schemas.watermarks import Watermark
 from serving.gram_kept import GramHead, GramKept
-from serving.memory_rows import MemoryRows, Row, Rows
+from serving.memory_rows import Row, Rows
 from serving.merge import Mark
 from serving.outdated import Outdated
 from serving.parts_kept import PartsKept
@@ -111,7 +111,9 @@ class Checkpoints:
         try:
             packed = self._store.get(_HEAD)
             if packed is not None:
-                return self._loaded(_checked(packed, cluster))
+                place = self._loaded(_checked(packed, cluster))
+                if self._store.is_on_disk:  # else a part of it could not be read
+                    return place
         except _UNREADABLE as error:
             log.warning("left the state at %s aside: %s", self._store.path, error)
         self.clear()
@@ -135,7 +137,7 @@ class Checkpoints:
     @property
     def is_on_disk(self) -> bool:
         """Whether the next start finds it."""
-        return not isinstance(self._store, MemoryRows)
+        return self._store.is_on_disk
 
     @property
     def under_way(self) -> bool:

@@ -15,6 +15,10 @@ class Rows(Protocol):
     path: Path
 
     @property
+    def is_on_disk(self) -> bool:
+        """Whether the next start finds what was written."""
+
+    @property
     def free_bytes(self) -> float:
         """How much more it can hold."""
 
@@ -41,6 +45,7 @@ class MemoryRows:
         path: where they should have been.
     """
 
+    is_on_disk = False
     free_bytes = float("inf")
 
     def __init__(self, path: Path) -> None:

@@ -13,6 +13,7 @@ from rocksdict import BlockBasedOptions, Cache, DBCompressionType, Options, Rdic
 
 from schemas.errors import Unavailable
 from serving.memory_rows import MemoryRows, Row, Rows
+from serving.rows_over import RowsOver
 
 _WRITE_BUFFER_BYTES = 8_000_000
 _CACHE_BYTES = 16_000_000
@@ -34,6 +35,8 @@ class StateStore:
     Raises:
         Unavailable: another process holds the folder, or the disk refuses.
     """
+
+    is_on_disk = True
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -79,12 +82,15 @@ class StateStore:
             raise Unavailable(f"the state at {self.path}: {error}") from error
 
     def under(self, head: bytes, start: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
-        """Rows whose keys begin with `head`, by key, from `head + start` on."""
+        """Rows whose keys begin with `head`, by key, from `head + start` on; raises as `get`."""
         rows: Iterator[Any] = self._db.items(from_key=head + start)
-        for key, value in rows:
-            if not key.startswith(head):
-                return
-            yield key, value
+        try:
+            for key, value in rows:
+                if not key.startswith(head):
+                    return
+                yield key, value
+        except Exception as error:  # the binding raises nothing narrower
+            raise Unavailable(f"the state at {self.path}: {error}") from error
 
     def clear(self) -> None:
         """Removes every row."""
@@ -110,7 +116,7 @@ class StateStore:
 
 
 def state_of(home: Path, process: str) -> Rows:
-    """The store of a process under home, in memory where the disk refuses.
+    """The store of a process under home, in memory where the disk refuses, now or later.
 
     The file that earlier releases kept instead is removed: nobody reads that any more, nor takes
     out of it who wants to be forgotten.
@@ -122,7 +128,7 @@ def state_of(home: Path, process: str) -> Rows:
     former = folder.with_name(f"{process}.snapshot")
     try:
         former.unlink(missing_ok=True)
-        return StateStore(folder / "state")
+        return RowsOver(StateStore(folder / "state"))
     except (Unavailable, OSError) as error:
         if any(text in str(error) for text in _HELD):
             raise

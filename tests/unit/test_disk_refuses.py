@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
 from core.settings import Settings
 from schemas.errors import Unavailable
+from serving.checkpoint import Checkpoints, Place
 from serving.direct import Direct
 from serving.ledger import Ledger
-from serving.memory_rows import MemoryRows
+from serving.memory_rows import MemoryRows, Row
 from serving.missing import Missing
 from serving.outbox import Outgoing
-from serving.state_store import StateStore, state_of
+from serving.rows_over import RowsOver
+from serving.saving import Saving
+from serving.state_store import state_of
 
 RECORDS = [Outgoing("predictions", b"v", b"{}", [])]
 
@@ -98,7 +102,7 @@ def test_a_state_that_no_disk_takes_is_kept_in_memory(tmp_path: Path) -> None:
 
 def test_a_state_in_use_is_no_state_that_the_disk_refuses(tmp_path: Path) -> None:
     store = state_of(tmp_path, "serving-1")
-    assert isinstance(store, StateStore)
+    assert store.is_on_disk
     with pytest.raises(Unavailable):
         state_of(tmp_path, "serving-1")
     store.close()
@@ -109,3 +113,63 @@ def test_what_is_missing_is_named() -> None:
     assert missing.names == ["spool"]
     (found,) = missing.collect()
     assert {each.labels["part"]: each.value for each in found.samples} == {"spool": 1, "state": 0}
+
+
+class Refusing(MemoryRows):
+    """Rows of a disk that can be told to refuse."""
+
+    is_on_disk = True
+    refuses: tuple[str, ...] = ()
+
+    def get(self, key: bytes) -> bytes | None:
+        self._may("get")
+        return super().get(key)
+
+    def write(self, rows: Iterable[Row]) -> None:
+        self._may("write")
+        super().write(rows)
+
+    def clear(self) -> None:
+        self._may("clear")
+        super().clear()
+
+    def _may(self, what: str) -> None:
+        if what in self.refuses:
+            raise Unavailable("the disk")
+
+
+def test_rows_are_in_memory_over_those_of_a_disk_that_begins_to_refuse(tmp_path: Path) -> None:
+    disk = Refusing(tmp_path)
+    rows = RowsOver(disk)
+    rows.write([(b"a/1", b"old"), (b"a/2", b"gone"), (b"a/3", b"kept")])
+    assert rows.is_on_disk
+    disk.refuses = ("write",)
+    rows.write([(b"a/1", b"new"), (b"a/2", None), (b"a/4", b"more")])
+    assert not rows.is_on_disk
+    expected = [(b"a/1", b"new"), (b"a/3", b"kept"), (b"a/4", b"more")]
+    assert list(rows.under(b"a/")) == expected
+    assert [rows.get(key) for key, _ in expected] == [value for _, value in expected]
+    assert rows.get(b"a/2") is None
+    assert disk.get(b"a/1") == b"old"  # what the next start finds
+    disk.refuses = ("write", "get", "clear")
+    assert (rows.get(b"a/3"), rows.get(b"a/4")) == (None, b"more")
+    rows.clear()
+    assert list(rows.under(b"a/")) == []
+
+
+def test_a_disk_that_refuses_checkpoints_later_ends_nothing(tmp_path: Path) -> None:
+    disk = Refusing(tmp_path)
+    kept = Checkpoints(RowsOver(disk), Settings())
+    kept.load("cluster")
+    saving = Saving(kept, threading.Lock(), lambda: Place({}, None))
+    kept.state.apply("ann", "view_item", ["cake"], 1)
+    saving.save(kept.state)
+    assert kept.is_on_disk
+    valid = disk.get(b"head")
+    disk.refuses = ("write",)
+    kept.state.apply("bob", "view_item", ["tea"], 2)
+    saving.save(kept.state)
+    saving.save(kept.state)
+    assert not kept.is_on_disk
+    assert set(kept.state.visitors) == {"ann", "bob"}
+    assert disk.get(b"head") == valid
