@@ -11,7 +11,9 @@ import re
 import unicodedata
 from collections.abc import Mapping
 
-_TAG = re.compile(r"<(script|style)\b[^>]{0,1000}>.*?</\1\s*>|<[a-zA-Z/!][^<>]{0,1000}>", re.DOTALL)
+_BLOCK = re.compile(r"<(script|style)\b[^>]{0,1000}>")
+_BLOCK_END = {name: re.compile(rf"</{name}\s*>") for name in ("script", "style")}
+_TAG = re.compile(r"<[a-zA-Z/!][^<>]{0,1000}>")
 # Vowel signs and accents that stand for themselves; to `re` they are no part of a word.
 MARKS = (
     "\u0300-\u036f\u0483-\u0487\u0591-\u05bd\u05bf\u05c1-\u05c7\u0610-\u061a\u064b-\u065f\u0670"
@@ -44,11 +46,37 @@ def plain_text(text: str) -> str:
     'Blue & white cup'
     """
     if "<" in text or "&" in text:
-        text = _TAG.sub(" ", html.unescape(text) if "&" in text else text)
+        text = _without_markup(html.unescape(text) if "&" in text else text)
     if not text.isascii() or not text.isprintable():
         text = "".join(one if _readable(one) else " " for one in text)
         text = unicodedata.normalize("NFC", text)
     return " ".join(text.split())
+
+
+def _without_markup(text: str) -> str:
+    """A blank for each tag, and for each script and style with what is in it; read once."""
+    kept: list[str] = []
+    unclosed: set[str] = set()
+    begun, at = 0, text.find("<")
+    while at >= 0:
+        end = _end_of_markup(text, at, unclosed)
+        if end is not None:
+            kept.append(text[begun:at])
+            begun = end
+        at = text.find("<", at + 1 if end is None else end)
+    return " ".join([*kept, text[begun:]])
+
+
+def _end_of_markup(text: str, at: int, unclosed: set[str]) -> int | None:
+    """Where what begins here ends, if it is markup; `unclosed` blocks have no end from here on."""
+    block = _BLOCK.match(text, at)
+    if block is not None and block[1] not in unclosed:
+        end = _BLOCK_END[block[1]].search(text, block.end())
+        if end is not None:
+            return end.end()
+        unclosed.add(block[1])
+    tag = _TAG.match(text, at)
+    return tag.end() if tag is not None else None
 
 
 def folded(text: str) -> str:

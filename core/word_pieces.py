@@ -14,7 +14,7 @@ from itertools import pairwise
 from core.query_text import MARKS, STOP_WORDS, is_unspaced, words
 
 LONGEST_JOINED = 30
-_NUMBER = r"\d+(?:[.,/]\d+)*"
+_NUMBER = r"(?<!\d)(?<!\d[.,/])\d++(?:[.,/]\d++)*+"  # each is read once, however long
 _BY = re.compile(rf"({_NUMBER})[\"'\u2019\u201d\u2033]?\s*[x\u00d7]\s*(?=\d)")
 _THOUSANDS = re.compile(r"(?<![\d.,/])\d{1,3}(?:,\d{3})+(?![\d.,/])")
 _PIECE = re.compile(

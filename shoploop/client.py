@@ -67,7 +67,7 @@ class Client:
             (`httpx.HTTPTransport(verify=context)`).
 
     Raises:
-        ValueError: `url` has no scheme or no host.
+        ValueError: `url` has no scheme or no host, or `key` has a blank or a newline in it.
     """
 
     def __init__(
@@ -277,6 +277,9 @@ def _base(url: str) -> str:
 
 
 def _headers(key: str | None) -> dict[str, str]:
+    # An error of the transport about such a header would quote it, into somebody's log.
+    if key and not (key.isascii() and key.isprintable() and " " not in key):
+        raise ValueError("the key has characters that no key has, such as a blank or a newline")
     return {"Authorization": f"Bearer {key}"} if key else {}
 
 

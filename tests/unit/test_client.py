@@ -222,6 +222,13 @@ def test_an_address_without_a_scheme_is_refused_where_it_is_given() -> None:
             AsyncClient(url)
 
 
+def test_a_key_that_no_header_can_carry_is_refused_and_not_told() -> None:
+    for key in ("secret-abc\n", "secr\u00e9t", " secret"):
+        with pytest.raises(ValueError, match="the key has") as refused:
+            Client("http://shop", key=key)
+        assert "secr" not in str(refused.value)
+
+
 def test_type_checkers_read_the_types() -> None:
     for package in (shoploop, schemas):
         assert (Path(str(package.__file__)).parent / "py.typed").exists()

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 from served_search_factory import ask, desk_over, ids
 
+from core.query_text import plain_text
 from core.settings import Settings
+from core.word_pieces import pieces
 from schemas.items import Item
 from serving.search_items import SearchItems
 from serving.search_query import wording
@@ -219,3 +221,18 @@ def test_a_word_of_which_a_part_is_no_word_is_no_whole_match_of_the_other(desk: 
     assert asked.others[0][0] == asked.terms[0]
     (both,) = wording(items.book, items.index, "headphones").others
     assert list(both) == list(wording(items.book, items.index, "head phones").terms)
+
+
+def test_reads_long_numbers_once() -> None:
+    """Where each digit was begun at anew this took minutes, with the items' lock held."""
+    digits, numbers = "1" * 40_000, "1," * 20_000 + "1"
+    assert pieces(digits) == [digits]
+    assert pieces(numbers) == [numbers.replace(",", ".")]
+
+
+def test_reads_markup_that_never_ends_once() -> None:
+    """Each opening looked for its end through all the rest: a title of these held a replica up."""
+    opened = "<script>" * 40_000
+    assert plain_text(f"<style>a</style>b{opened}c") == "b c"
+    assert plain_text(f"{opened}a</script>b<script>c") == "b c"
+    assert plain_text("<script>" + "</scrip" * 40_000) == " ".join(["</scrip" * 40_000])
