@@ -205,7 +205,7 @@ def test_the_sequence_feature_follows_from_the_named_graph_and_the_logged_histor
         log_probs = loaded.score([row[3] for row in of_version])
         for (_, _, _, _, items, _, features), scored in zip(of_version, log_probs, strict=True):
             for item_id, row in zip(items, features, strict=True):
-                if row and item_id in loaded.index:
+                if row and item_id in loaded.words.index:
                     expected = (
                         max(float(scored[loaded.words.index[item_id] + 1]), -14.0) / 4.0 + 2.0
                     )
