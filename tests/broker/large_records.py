@@ -21,7 +21,7 @@ def write_largest(settings: Settings, topic: Topic, key: bytes, begin: bytes) ->
     for size_bytes in range(BROKER_TAKES_BYTES - 60, 0, -1):
         name = topic_name(settings, topic)
         client.produce(name, value[:size_bytes], key, on_delivery=lambda e, _: errors.append(e))
-        client.flush(20)
+        client.flush(60)
         if (error := errors[-1]) is None:
             return value[:size_bytes]
         assert error.code() == KafkaError.MSG_SIZE_TOO_LARGE, error.str()
@@ -34,7 +34,7 @@ def write_compressed(
     """A record that lz4 brings below the broker's bound; `own` is the value of a header `own`."""
     client = _producer(settings, "lz4")
     client.produce(topic_name(settings, topic), value, key, headers=[("own", own)] if own else [])
-    assert client.flush(20) == 0
+    assert client.flush(60) == 0
 
 
 def _producer(settings: Settings, compression: str) -> Producer:

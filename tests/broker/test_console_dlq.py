@@ -56,7 +56,7 @@ def dlq(capsys: pytest.CaptureFixture[str]) -> Console:
 def written(settings: Settings, topic: topics.Topic) -> list[Message]:
     reader = Follower(settings, (topic,))
     try:
-        return [message for _, message in reader.catch_up(30)]
+        return [message for _, message in reader.catch_up(60)]
     finally:
         reader.close()
 
@@ -68,7 +68,7 @@ def refuse(settings: Settings, number: int, value: bytes, reason: str) -> None:
     letter: Any = letter_of(b"v%d" % number, value, own, error, f"events[0]@{number}")
     name = topic_name(settings, topics.refused(topics.EVENTS))
     client.produce(name, letter.value, letter.key, headers=letter.headers)
-    assert client.flush(20) == 0
+    assert client.flush(60) == 0
 
 
 def test_a_refused_event_is_mended_and_one_that_is_not_is_refused_again(
@@ -154,7 +154,7 @@ def test_a_run_that_was_cut_off_or_overtaken_sends_nothing_twice(
     letters = list(read_letters(settings, [topics.EVENTS]))
     cut_off = Sender(settings)
     cut_off._transactions.begin([each for one in letters for each in cut_off._again(one, None)])
-    cut_off._transactions._producer.flush(20)
+    cut_off._transactions._producer.flush(60)
     assert dlq("replay", "events")["sent"] == 3
     with pytest.raises(Unavailable, match="were not sent"):
         cut_off.send(letters)

@@ -42,7 +42,7 @@ def _served(settings: Settings, n: int) -> None:
             entries += [basket(i, items, at_ms=at_ms)]  # type: ignore[list-item]
         batch = JudgedBatch(entries=entries)  # type: ignore[arg-type]
         client.produce(topic_name(settings, topics.SLOTS), key=b"recommend", value=encode(batch))
-    assert client.flush(30) == 0
+    assert client.flush(60) == 0
 
 
 def _ends(settings: Settings) -> list[dict[int, int]]:

@@ -32,7 +32,7 @@ def orders(settings: Settings) -> list[Order]:
     decode = Decoder(topics.COMMANDS.record)
     reader = Follower(settings, (topics.COMMANDS,))
     try:
-        return [decode(message.value()) for _, message in reader.catch_up(30)]
+        return [decode(message.value()) for _, message in reader.catch_up(60)]
     finally:
         reader.close()
 
@@ -71,7 +71,7 @@ def test_history_shows_what_happened_and_why(
     )
     client = producer(settings)
     client.produce(topic_name(settings, topics.MODEL_LOG), encode(entry), b"recommend")
-    assert client.flush(20) == 0
+    assert client.flush(60) == 0
     assert main(["models", "history"]) == 0
     shown = capsys.readouterr().out
     assert "2011-03-13 07:06  20110301-aa  promoted  first version" in shown

@@ -45,7 +45,7 @@ def write(settings: Settings, *values: bytes | None) -> None:
     client = producer(settings, linger_ms=0)
     for number, value in enumerate(values):
         client.produce(topic_name(settings, topics.ITEMS), value, f"i{number}".encode())
-    assert client.flush(30) == 0
+    assert client.flush(60) == 0
 
 
 def letters(settings: Settings, count: int) -> list[Letter]:
