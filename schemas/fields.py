@@ -87,10 +87,14 @@ _FIELDS = {
     "visitor_ids": "Former pseudonyms.",
     "weights_version": "The ranker weights that ordered the list.",
     "EventsTaken.errors": "The events that were refused; send them again mended.",
+    "Health.degraded": "What its disk refuses: `spool`, `state`, `repeats`; empty: nothing.",
+    "Health.model_version": "The version in use; null: none yet.",
     "Label.score": "Calibrated probability.",
+    "ListReply.items": "Best first.",
     "Problem.request_id": "The call's `X-Request-Id`.",
     "Problem.status": "The HTTP status.",
     "Problem.title": "The kind of problem, for a person.",
+    "SearchReply.items": "Best first.",
     "TextReply.value": "The number, of tasks that give one.",
 }  # fmt: skip
 

@@ -404,11 +404,11 @@ export interface Formerly {
 export interface Health {
   /** Whether it takes calls. */
   ready: boolean;
-  /** The version that answered; empty: none did. */
+  /** The version in use; null: none yet. */
   model_version: string | null;
   /** Newest event time that it knows, UTC epoch milliseconds. */
   seen_ms: number;
-  /** Why this is less than a whole answer, such as `no_model`; null: it is whole. */
+  /** What its disk refuses: `spool`, `state`, `repeats`; empty: nothing. */
   degraded?: string[];
 }
 
@@ -566,7 +566,7 @@ export interface ListReply {
   arm: string;
   /** Why this is less than a whole answer, such as `no_model`; null: it is whole. */
   degraded: string | null;
-  /** The items concerned. */
+  /** Best first. */
   items: ShownItem[];
 }
 
@@ -900,7 +900,7 @@ export interface SearchReply {
   arm: string;
   /** Why this is less than a whole answer, such as `no_model`; null: it is whole. */
   degraded: string | null;
-  /** The items concerned. */
+  /** Best first. */
   items: ShownItem[];
   /** What was searched for instead of words that no item has. */
   corrected_query: string | null;

@@ -88,3 +88,11 @@ def test_examples_of_problems_are_worded_as_the_server_words_them() -> None:
         error = InvalidEvent(kind, detail) if status == 400 else Denied(status, kind, detail)
         problem, _ = problem_of(error, None)
         assert (problem.status, problem.title) == (status, title)
+
+
+def test_what_a_field_says_of_null_is_said_where_null_may_stand() -> None:
+    schemas = DOCUMENT["components"]["schemas"]
+    for name, schema in schemas.items():
+        for field, described in schema.get("properties", {}).items():
+            if "null:" in described.get("description", ""):
+                assert {"type": "null"} in described.get("anyOf", []), f"{name}.{field}"
