@@ -29,6 +29,17 @@ class Filters(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     price_to: Price | None = None
     in_stock_only: bool = True
 
+    def __post_init__(self) -> None:
+        """Refuses a band that holds no price.
+
+        >>> Filters(price_from=20.0, price_to=5.0)
+        Traceback (most recent call last):
+        ValueError: no price lies from 20 to 5
+        """
+        low, high = self.price_from, self.price_to
+        if low is not None and high is not None and low > high:
+            raise ValueError(f"no price lies from {low:g} to {high:g}")
+
 
 Count = Annotated[int, msgspec.Meta(ge=1, le=100)]
 ItemIds = Annotated[list[Id], msgspec.Meta(max_length=1_000)]

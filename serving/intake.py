@@ -84,6 +84,8 @@ def _parts(body: bytes) -> list[msgspec.Raw]:
         parts = msgspec.json.decode(body, type=list[msgspec.Raw])
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidEvent("malformed", str(error) or "not JSON") from error
-    if not 1 <= len(parts) <= MOST_EVENTS:
+    if not parts:
+        raise InvalidEvent("empty", f"no event, expected 1 to {MOST_EVENTS}")
+    if len(parts) > MOST_EVENTS:
         raise InvalidEvent("too_many", f"{len(parts)} events, expected 1 to {MOST_EVENTS}")
     return parts

@@ -25,7 +25,7 @@ URN = "urn:shoploop:problem:"
 _TITLES = {
     "conflict": "The same call is being answered",
     "deadline_exceeded": "No answer in time",
-    "empty": "There is no body",
+    "empty": "There is nothing in the body",
     "internal": "An error of ours",
     "invalid": "A field cannot be used",
     "key_reused": "The Idempotency-Key belongs to another body",

@@ -100,7 +100,12 @@ class SearchDesk:
         task, loaded = request.task, self._versions.loaded.get(request.task)
         known = task == SEARCH or task in self._versions.known
         if not known or (loaded is not None and not isinstance(loaded, SearchVersion)):
-            raise InvalidEvent("unknown_task", f"{task!r} is no search that is served here")
+            loaded_here = self._versions.loaded.items()
+            names = {name for name, one in loaded_here if isinstance(one, SearchVersion)}
+            there = f"there are: {', '.join(sorted({SEARCH, *names}))}"
+            raise InvalidEvent(
+                "unknown_task", f"{task!r} is no search that is served here; {there}"
+            )
         return request
 
     def answer(self, batch: Sequence[SearchRequest], moment: Moment) -> list[Prediction]:

@@ -6,7 +6,7 @@ import pytest
 
 from core.settings import Settings
 from schemas.codec import encode
-from schemas.errors import Overloaded, Unavailable
+from schemas.errors import InvalidEvent, Overloaded, Unavailable
 from schemas.events import EventItem, ItemViewed, Searched
 from serving.intake import EventIntake
 from serving.outbox import Delivery, Outgoing
@@ -80,3 +80,13 @@ def test_an_unknown_event_is_told_the_names_there_are() -> None:
     intake = EventIntake(Settings(), "serving-1", SlowOutbox())  # type: ignore[arg-type]
     (error,) = intake.take(b'{"event_name": "purchas"}').errors
     assert "expected one of view_item_list, select_item" in error.message
+
+
+@pytest.mark.parametrize(("body", "reason"), [(b"[]", "empty"), (_body(1_001), "too_many")])
+def test_a_list_of_no_or_too_many_events_is_refused_for_what_it_is(
+    body: bytes, reason: str
+) -> None:
+    intake = EventIntake(Settings(), "serving-1", SlowOutbox())  # type: ignore[arg-type]
+    with pytest.raises(InvalidEvent, match="expected 1 to 1000") as refused:
+        intake.take(body)
+    assert refused.value.reason == reason

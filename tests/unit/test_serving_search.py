@@ -335,5 +335,5 @@ def test_no_text_makes_a_search_fail(
 def test_other_tasks_are_refused_unless_they_are_served(plain: SearchDesk) -> None:
     request = SearchRequest(request_id="r", visitor_id="v", query="red")
     assert plain.checked(request) is request
-    with pytest.raises(InvalidEvent, match="no search that is served"):
+    with pytest.raises(InvalidEvent, match="no search that is served here; there are: search"):
         plain.checked(SearchRequest(request_id="r", visitor_id="v", query="red", task="other"))
