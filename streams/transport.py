@@ -1,14 +1,13 @@
 """A stage's Kafka side: reads batches, and sends outputs with input offsets in one transaction.
 
-Where the reading begins follows from the store and the committed offsets (design: exactly once).
-Decodes nothing.
+Reading begins where store and committed offsets say (design: exactly once). It decodes nothing.
 """
 
 import logging
 from collections.abc import Callable, Sequence
 
 import msgspec
-from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Message, TopicPartition
 
 from adapters import kafka
 from adapters.kafka_lag import lag_of
@@ -23,7 +22,6 @@ from streams.store import Entry, Out, Place, Store
 
 logger = logging.getLogger(__name__)
 ENDS_WITHIN_S = 600.0
-_BEGINNING = -2  # librdkafka's own name for it
 
 
 class Read(msgspec.Struct, frozen=True):
@@ -147,8 +145,10 @@ class Transport:
         first = self._consumer.poll(timeout_s)
         if first is None:
             return []
-        most = MOST if self._again else self.size.most
-        return [first, *self._consumer.consume(most - 1, timeout=self._stage.gather_s)]
+        most, assigned = MOST if self._again else self.size.most, self.assigned
+        rest = self._consumer.consume(most - 1, timeout=self._stage.gather_s)
+        # After an assignment in between, what was read before comes again, here or elsewhere.
+        return [first, *rest] if self.assigned is assigned else rest
 
     def read_until(self, messages: Sequence[Message]) -> dict[Place, int]:
         """Notes these messages as read; how far each place has come within them."""
@@ -205,7 +205,7 @@ class Transport:
             key = (place.topic, place.partition)
             if known[key].offset > mine.get(key, 0):
                 self._goal[key] = known[key].offset
-            place.offset = local.get(key, _BEGINNING)
+            place.offset = local.get(key, OFFSET_BEGINNING)
         self._sent = {key: each.offset for key, each in known.items() if each.offset >= 0}
         left = {key: read(each.metadata) for key, each in known.items()}
         self.said_until = said_until(left, mine, self._sent)

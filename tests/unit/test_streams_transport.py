@@ -7,11 +7,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from confluent_kafka import KafkaError
+from confluent_kafka import KafkaError, TopicPartition
 
 from core.settings import Settings
 from schemas import topics
-from streams.store import Store
+from streams.store import Changes, Store
 from streams.transport import Transport
 
 NAME = "shoploop.events.v1"
@@ -93,3 +93,23 @@ def test_an_end_seen_beside_new_records_makes_none_of_them_a_repeat(transport):
     assert given(transport) == [(0, 0, True), (0, 1, True)]
     assert given(transport) == [(1, 4, True)]
     assert given(transport) == [(0, 2, False)]
+
+
+def test_a_record_read_before_an_assignment_is_read_again_and_counts_once(
+    transport: Transport,
+) -> None:
+    class Assigning(Scripted):
+        def consume(self, most: int, timeout: float) -> list[Record]:
+            transport._assign(None, [TopicPartition(NAME, 0)])
+            return []
+
+        def assign(self, places: Any) -> None:
+            pass
+
+    member: Any = transport._member
+    member.committed = lambda places: [TopicPartition(NAME, 0, 5)]
+    transport._store.write(Changes(), {(NAME, 0): 5})
+    member.consumer = Assigning(transport, {}, [[Record(0, 5)]])
+    assert given(transport) == []
+    member.consumer = Scripted(transport, {}, [[Record(0, 5)]])
+    assert given(transport) == [(0, 5, False)]
