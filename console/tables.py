@@ -52,7 +52,7 @@ def cell(value: Any) -> str:
         case None:
             return ""
         case float():
-            return f"{value:.6g}"
+            return _number(value)
         case datetime():
             parts = "milliseconds" if value.microsecond else "seconds"
             return value.isoformat(sep=" ", timespec=parts)
@@ -62,6 +62,17 @@ def cell(value: Any) -> str:
             return ", ".join(f"{cell(key)} {cell(each)}" for key, each in value.items())
     text = str(value)
     return text if text.isprintable() else "".join(map(_shown, text))
+
+
+def _number(value: float) -> str:
+    """Six digits, or of what is large all before the point and cents: sums of money.
+
+    >>> _number(0.123456789), _number(1_234_567.891), _number(12_345.0), _number(1e22)
+    ('0.123457', '1234567.89', '12345', '1e+22')
+    """
+    if 1e4 <= abs(value) < 1e15:
+        return f"{value:.2f}".rstrip("0").rstrip(".")
+    return f"{value:.6g}"
 
 
 def _shown(character: str) -> str:

@@ -60,10 +60,15 @@ class ItemVectors:
         both = min(len(theirs), len(mine))
         return not (theirs[both:].any() or (theirs[:both] & ~mine[:both]).any())
 
-    def want(self, row: int, title: str) -> None:
-        """Asks for a row's vector under this title; at once where it is kept on disk."""
+    def want(self, row: int, title: str, *, anew: bool = True) -> None:
+        """Asks for a row's vector under this title; at once where it is kept on disk.
+
+        Not `anew`, only where none was asked for: whoever did knows a newer title.
+        """
         known = self._cache.get(title)
         with self._lock:
+            if not anew and (row in self._waiting or self._done[row : row + 1].any()):
+                return
             self._wanted = max(self._wanted, row + 1)
             while row >= len(self._done):
                 self._matrix = np.concatenate([self._matrix, np.zeros_like(self._matrix)])

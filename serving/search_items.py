@@ -113,7 +113,7 @@ class SearchItems:
             self.vectors = {**kept, **fresh}
         for each in fresh.values():
             for row, title in titles:
-                each.want(row, title)
+                each.want(row, title, anew=False)
 
     def put(self, items: Sequence[Item]) -> None:
         """Takes in items; searches find their words after the next `commit`."""

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from served_search_factory import ITEMS, Clock, ask, embedded, items_in
+from msgspec.structs import replace
+from served_search_factory import ITEMS, Clock, ask, embedded, items_in, loaded_search
 from served_text_factory import TextVersionMade, made_search
 
 from adapters.artefacts import ArtefactStore
@@ -16,6 +17,7 @@ from adapters.signing import load_or_create
 from core.settings import Settings
 from schemas.items import Item
 from schemas.models import ModelLog, ModelPointer
+from serving.item_vectors import ItemVectors
 from serving.searching import SearchDesk
 from serving.text_versions import TextVersions
 
@@ -130,6 +132,23 @@ def test_a_pointer_back_or_on_or_to_nothing_ends_the_preparation(shop: Shop) -> 
     shop.point(new)
     shop.point(None)
     assert (shop.held(), len(shop.said)) == ([], 1)
+
+
+def test_a_title_that_changes_while_vectors_are_begun_is_the_one_that_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    items, changed = items_in(tmp_path / "vectors"), replace(ITEMS[1], title="Another title")
+    whole = ItemVectors.want
+
+    def want(vectors: ItemVectors, row: int, title: str, **how: bool) -> None:
+        whole(vectors, row, title, **how)
+        if row == 0:
+            items.put([changed])
+
+    monkeypatch.setattr(ItemVectors, "want", want)
+    version = loaded_search(ArtefactStore(tmp_path.as_uri()))
+    items.begin([version])
+    assert items.vectors[version.version]._waiting[1] == "Another title"
 
 
 def test_items_taken_in_while_vectors_are_made_are_covered_in_the_end(tmp_path: Path) -> None:
