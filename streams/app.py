@@ -58,6 +58,7 @@ class Worker:
         worker = faust.Worker(
             self._app, loop=loop, quiet=True, redirect_stdouts=False, override_logging=False
         )
+        worker.spinner = None  # it writes to the log, where no line is its own
         health = None
         if self._settings.http_port:
             health = start_health(self._settings, self._ready, self.metrics)

@@ -37,6 +37,14 @@ def test_the_demo_ends_well_though_its_sink_was_killed_twice(demo):
     assert demo.status == 0, demo.output
 
 
+def test_every_line_that_a_process_logs_is_one_record(demo):
+    logs = [*demo.runtime.home.glob("logs/serving-*.log"), demo.runtime.home / "logs/streams.log"]
+    assert len(logs) > 1
+    for log in logs:
+        for line in log.read_bytes().splitlines():
+            assert msgspec.json.decode(line)["level"]
+
+
 def test_no_line_of_the_shop_is_lost_or_doubled(demo):
     assert (demo.report["lost"], demo.report["duplicated"]) == (0, 0)
     assert demo.report["exclusions"]["not_a_product"] > 0
