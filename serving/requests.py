@@ -111,7 +111,11 @@ class RequestLoop:
         first = self._turns.consumer.poll(timeout_s)
         if first is None:
             return []
+        turn = self._turns.number
         found = [first, *self._turns.consumer.consume(BATCH - 1, timeout=0)]
+        if self._turns.number != turn:  # whoever's turn is next reads them from where it is said
+            self._turns.begin_anew()
+            return []
         return [message for message in found if is_record(message)]
 
     def _answer(self, messages: Sequence[Message]) -> None:

@@ -56,13 +56,14 @@ def is_rival(group: str, share: Share) -> bool:
 
 
 class Turns:
-    """One process's place in the groups. Used by one thread."""
+    """One process's place in the groups; `number` changes with its turn. Used by one thread."""
 
     def __init__(self, settings: Settings, share: Share) -> None:
         self._settings = settings
         self._share = share
         self._topic = topic_name(settings, topics.REQUESTS)
         self.kept_in = group_name(settings, GROUP)
+        self.number = 0
         self._made()
         self._give_up: Callable[[], bool] = lambda: False
         self._unblock: Callable[[TopicPartition], None] = lambda _place: None
@@ -76,7 +77,11 @@ class Turns:
         self._member: Any = None
 
     def _join(self) -> None:
-        self.consumer.subscribe([self._topic], on_revoke=self._on_revoke, on_assign=self._on_assign)
+        self.consumer.subscribe([self._topic], on_revoke=self._revoked, on_assign=self._on_assign)
+
+    def _revoked(self, client: Consumer, places: Sequence[TopicPartition]) -> None:
+        self.number += 1
+        self._on_revoke(client, places)
 
     def begin(
         self,
@@ -151,6 +156,7 @@ class Turns:
 
     def _on_assign(self, client: Consumer, places: Sequence[TopicPartition]) -> None:
         """Reads those that are of the share: the others are read by processes of other shares."""
+        self.number += 1
         self._member = client.consumer_group_metadata()
         mine = [place for place in places if place.partition in self._share.partitions]
         client.assign(self.answered(mine))
