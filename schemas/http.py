@@ -11,7 +11,16 @@ import msgspec
 
 from schemas.events import Id, Millis, Query
 from schemas.http_explained import Explanation as Explanation
-from schemas.predictions import Count, DeadlineMs, Diversity, Filters, ItemIds, Label, Surface
+from schemas.predictions import (
+    Count,
+    DeadlineMs,
+    Diversity,
+    Filters,
+    ItemIds,
+    Label,
+    Surface,
+    check_band,
+)
 
 MOST_IN_BATCH = 100
 MOST_EVENTS = 1_000
@@ -40,6 +49,10 @@ class AskedForItems(Asked, frozen=True, kw_only=True, omit_defaults=True):
     k: Count = 10
     exclude_item_ids: ItemIds = []
     filters: Filters | None = None
+
+    def __post_init__(self) -> None:
+        """Refuses a band that holds no price."""
+        check_band(self.filters)
 
 
 class RecommendQuestion(AskedForItems, frozen=True, kw_only=True, omit_defaults=True):

@@ -29,16 +29,18 @@ class Filters(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     price_to: Price | None = None
     in_stock_only: bool = True
 
-    def __post_init__(self) -> None:
-        """Refuses a band that holds no price.
 
-        >>> Filters(price_from=20.0, price_to=5.0)
-        Traceback (most recent call last):
-        ValueError: no price lies from 20 to 5
-        """
-        low, high = self.price_from, self.price_to
-        if low is not None and high is not None and low > high:
-            raise ValueError(f"no price lies from {low:g} to {high:g}")
+def check_band(filters: Filters | None) -> None:
+    """Refuses a band that holds no price, in questions: of former answers any is to be read.
+
+    >>> check_band(Filters(price_from=20.0, price_to=5.0))
+    Traceback (most recent call last):
+    ValueError: no price lies from 20 to 5
+    """
+    if filters is None or filters.price_from is None or filters.price_to is None:
+        return
+    if filters.price_from > filters.price_to:
+        raise ValueError(f"no price lies from {filters.price_from:g} to {filters.price_to:g}")
 
 
 Count = Annotated[int, msgspec.Meta(ge=1, le=100)]
@@ -72,6 +74,10 @@ class RecommendRequest(
     diversity: Diversity = 0.0
     deadline_ms: DeadlineMs | None = None
 
+    def __post_init__(self) -> None:
+        """Refuses a band that holds no price."""
+        check_band(self.filters)
+
 
 class SimilarRequest(
     msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="kind", tag="similar"
@@ -88,6 +94,10 @@ class SimilarRequest(
     as_of_ms: Millis | None = None
     filters: Filters | None = None
     deadline_ms: DeadlineMs | None = None
+
+    def __post_init__(self) -> None:
+        """Refuses a band that holds no price."""
+        check_band(self.filters)
 
 
 class SearchRequest(
@@ -109,6 +119,10 @@ class SearchRequest(
     filters: Filters | None = None
     diversity: Diversity = 0.0
     deadline_ms: DeadlineMs | None = None
+
+    def __post_init__(self) -> None:
+        """Refuses a band that holds no price."""
+        check_band(self.filters)
 
 
 class ClassifyRequest(

@@ -12,7 +12,7 @@ from schemas.errors import InvalidEvent
 from schemas.events import EventItem, PurchaseMade
 from schemas.ids import derived_id, new_id
 from schemas.models import Order
-from schemas.predictions import Prediction, Slot
+from schemas.predictions import Context, Filters, Prediction, Slot
 from schemas.published import golden_documents
 
 
@@ -132,3 +132,17 @@ def test_nan_never_reaches_the_wire() -> None:
     with pytest.raises(InvalidEvent, match="score"):
         codec.finite(float("nan"), "score")
     assert msgspec.json.decode(codec.encode({"a": 1.5})) == {"a": 1.5}
+
+
+def test_a_band_without_a_price_is_refused_in_questions_and_read_in_former_answers() -> None:
+    filters = {"price_from": 20.0, "price_to": 5.0}
+    for kind, more in (
+        ("recommend", {}),
+        ("similar", {"item_id": "i"}),
+        ("search", {"query": "q"}),
+    ):
+        asked = {"kind": kind, "request_id": "r", "visitor_id": "v", "filters": filters, **more}
+        with pytest.raises(InvalidEvent, match="no price lies from 20 to 5"):
+            codec.Decoder(topics.REQUESTS.record)(json.dumps(asked).encode())
+    context = msgspec.json.decode(json.dumps({"filters": filters}).encode(), type=Context)
+    assert context.filters == Filters(price_from=20.0, price_to=5.0)

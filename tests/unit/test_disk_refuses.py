@@ -33,10 +33,10 @@ def test_a_record_waits_for_the_broker_and_is_said_to_be_there() -> None:
     direct, woken = Direct(within_s=30.0), threading.Event()
     waiting = threading.Thread(target=direct.put, args=(RECORDS, woken.set))
     waiting.start()
-    assert woken.wait(30)
+    assert woken.wait(60)
     assert direct.take() == RECORDS
     direct.said(is_sent=True)
-    waiting.join(timeout=30)
+    waiting.join(timeout=60)
     assert not waiting.is_alive()
     assert direct.take() == []
 

@@ -50,7 +50,7 @@ def test_silent_callers_keep_nobody_from_the_health_page(tmp_path: Path) -> None
         address = ("127.0.0.1", int(url.rpartition(":")[2]))
         with ExitStack() as stack:
             silent = [
-                stack.enter_context(socket.create_connection(address, timeout=30))
+                stack.enter_context(socket.create_connection(address, timeout=60))
                 for _ in range(MOST_CONNECTIONS + 1)
             ]
             assert httpx.get(f"{url}/healthz").json() == {"ready": True}

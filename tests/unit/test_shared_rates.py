@@ -65,7 +65,7 @@ def test_processes_that_take_at_once_lose_no_count(tmp_path: Path) -> None:
     for child in children:
         assert child.stdout is not None
         assert child.stdout.readline() == "ready\n"
-    granted = [int(child.communicate("go\n", timeout=30)[0]) for child in children]
+    granted = [int(child.communicate("go\n", timeout=60)[0]) for child in children]
     assert sum(granted) == 3_000
 
 

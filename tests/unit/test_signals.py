@@ -21,7 +21,7 @@ def _ends(script: str, number: int, said: tuple[str, ...]) -> int:
         for line in said:
             assert process.stdout.readline().strip() == line
             process.send_signal(number)
-        return process.wait(30)
+        return process.wait(60)
 
 
 @pytest.mark.parametrize("number", STOPPING)
@@ -87,7 +87,7 @@ def test_guard_asks_all_threads_to_end_when_one_fails() -> None:
     guard.start("work", work)
     guard.start("fail", fail)
     guard.wait()
-    assert ended.wait(30)
+    assert ended.wait(60)
     with pytest.raises(ValueError, match="broken"):
         guard.check()
 
