@@ -79,6 +79,7 @@ class Spool:
         self._fsync = fsync
         self._segment_bytes = segment_bytes
         self._lock = threading.Lock()
+        self._torn = False  # whether the newest segment ends in something that was not taken
         with ExitStack() as undone:
             try:
                 folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -89,14 +90,15 @@ class Spool:
                 undone.callback(self._note.close)
                 self._segments = found(folder)
                 self._file = os.open(self._segments[-1].path, os.O_WRONLY | os.O_APPEND)
+                undone.callback(os.close, self._file)
+                self._done = self._segments[0].first
+                self._place = 0  # bytes of the first segment that are done
+                self._waiting_bytes = sum(each.size_bytes for each in self._segments)
+                self._oldest_ms = 0
+                self.skip_to(min(self._note.read(), self.end))
             except OSError as error:
                 raise DiskRefuses(f"spool {folder}: {error}") from error
             undone.pop_all()
-        self._done = self._segments[0].first
-        self._place = 0  # bytes of the first segment that are done
-        self._waiting_bytes = sum(each.size_bytes for each in self._segments)
-        self._oldest_ms = 0
-        self.skip_to(min(self._note.read(), self.end))
 
     @property
     def end(self) -> int:
@@ -191,16 +193,24 @@ class Spool:
         if self._segments[-1].size_bytes >= self._segment_bytes:
             self._begin(self.end)
         size_bytes = self._segments[-1].size_bytes
+        if self._torn:
+            self._cut(size_bytes)
+        self._torn = True
         try:
             written = os.write(self._file, data)
             if self._fsync:
                 os.fsync(self._file)
+            if written < len(data):
+                raise OSError("the disk is full")
         except OSError:
-            os.ftruncate(self._file, size_bytes)
+            self._cut(size_bytes)
             raise
-        if written < len(data):
-            os.ftruncate(self._file, size_bytes)
-            raise OSError("the disk is full")
+        self._torn = False
+
+    def _cut(self, size_bytes: int) -> None:
+        """Takes back what was written in vain; where the disk refuses that, too, later."""
+        os.ftruncate(self._file, size_bytes)
+        self._torn = False
 
     def _begin(self, first: int) -> None:
         segment = begun(self._folder, first)
@@ -208,6 +218,7 @@ class Spool:
         # the number of a closed one would soon be a caller's connection, and be written to.
         former, self._file = self._file, os.open(segment.path, os.O_WRONLY | os.O_APPEND)
         os.close(former)
+        self._torn = False
         self._segments.append(segment)
 
     def _drop_finished(self) -> None:

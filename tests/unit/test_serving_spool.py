@@ -169,3 +169,34 @@ def test_name_lives_as_long_as_the_folder(tmp_path: Path) -> None:
     assert first.name == again.name != other.name
     again.close()
     other.close()
+
+
+def test_what_a_refusing_disk_left_half_written_damages_nothing_after_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> int:
+        raise OSError("input/output error")
+
+    spool, write = Spool(tmp_path, 10_000), os.write
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "write", lambda file, data: write(file, data[: len(data) // 2]))
+        broken.setattr(os, "ftruncate", refuse)
+        with pytest.raises(DiskRefuses):
+            spool.append([b"refused"], 1)
+        with pytest.raises(DiskRefuses):
+            spool.append([b"refused, too"], 2)
+    spool.append([b"taken"], 3)
+    taken = spool.take()
+    assert taken is not None
+    assert taken.payloads == [b"taken"]
+    spool.close()
+    again = Spool(tmp_path, 10_000)
+    assert again.waiting.records == 1
+    again.close()
+
+
+def test_a_note_that_cannot_be_read_is_the_disks_refusal_each_time(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "done")
+    for _ in range(2):
+        with pytest.raises(DiskRefuses):
+            Spool(tmp_path, 10_000)
