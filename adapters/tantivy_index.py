@@ -182,8 +182,13 @@ class ItemIndex:
         """Items that searches see."""
         return int(self._searcher.num_docs)
 
-    def hits(self, query: WordQuery, narrowing: Narrowing, n: int) -> list[tuple[int, float]]:
-        """The n best rows with their BM25, best first; equals in the order they were put."""
+    def hits(
+        self, query: WordQuery, narrowings: Sequence[Narrowing], n: int
+    ) -> list[tuple[int, float]]:
+        """The n best rows that all narrowings let pass, with their BM25, best first.
+
+        Equals come in the order they were put.
+        """
         clauses = [self._word(stems) for stems in query.stems]
         clauses += [Query.boost_query(self._word([stem]), PREFIX_WEIGHT) for stem in query.begun]
         clauses += [Query.boost_query(self._word(stems), ONE_WEIGHT) for stems in query.ones]
@@ -192,7 +197,10 @@ class ItemIndex:
             return []
         spoken = Query.boolean_query([(Occur.Should, one) for one in clauses])
         searcher = self._searcher
-        asked = self._narrowed(spoken, narrowing)
+        parts = [(Occur.Must, spoken)]
+        for narrowing in narrowings:
+            parts += self._narrowed(narrowing)
+        asked = Query.boolean_query(parts)
         found = searcher.search(asked, n, count=False).hits
         rows = searcher.fast_field_values("row", [address for _, address in found])
         return [(int(row or 0), float(score)) for row, (score, _) in zip(rows, found, strict=True)]
@@ -256,7 +264,7 @@ class ItemIndex:
     def _in(self, name: str, stem: str, weight: float) -> Query:
         return Query.boost_query(Query.term_query(self._schema, name, stem, "freq"), weight)
 
-    def _narrowed(self, spoken: Query, narrowing: Narrowing) -> Query:
+    def _narrowed(self, narrowing: Narrowing) -> list[tuple[Occur, Query]]:
         flag = "listed" if narrowing.listed_only else "available"
         free = [Query.term_query(self._schema, flag, True)]
         if narrowing.categories:
@@ -265,11 +273,10 @@ class ItemIndex:
             low, high = narrowing.price_from, narrowing.price_to
             kind = tantivy.FieldType.Float
             free.append(Query.range_query(self._schema, "price", kind, low, high))
-        parts = [(Occur.Must, spoken)]
-        parts += [(Occur.Must, Query.const_score_query(one, 0.0)) for one in free]
+        parts = [(Occur.Must, Query.const_score_query(one, 0.0)) for one in free]
         if narrowing.excluded:
             parts.append((Occur.MustNot, self._below(narrowing.excluded)))
-        return Query.boolean_query(parts)
+        return parts
 
     def _below(self, categories: Sequence[str]) -> Query:
         return Query.boolean_query(

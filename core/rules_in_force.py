@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from core.catalogue import CATEGORY_SEPARATOR, Catalogue, Rows
 from core.row_masks import Bools, ByRow, Some, passing, selecting
 from core.rules import AtMost, Boost, Bury, Exposure, Pin, Rule, Rules
+from schemas.predictions import Filters
 
 KEPT_SURFACES = 64
 SEARCH = "search"
@@ -63,6 +64,7 @@ class InForce:
             (rule, CategoryHeads(rule.depth)) for rule in rules.at_most
         ]
         self.exposure: list[Exposure] = rules.exposure
+        self.required: list[Filters] = [rule.filters for rule in rules.require]
         self._allowed = _allowing(rules) if rules.block or rules.require else None
         shifts: list[Boost | Bury] = [*rules.boost, *rules.bury]
         self._terms = _shifting(shifts) if shifts else None

@@ -80,7 +80,7 @@ class Finder:
         with items.lock:
             words = wording(items.book, items.index, request.query)
             wanted = self._rules.wanted(items.book.catalogue, request, now_ms)
-        hits = self._hits(words, _narrowing(filters), n, wanted)
+        hits = self._hits(words, filters, n, wanted)
         cosines, degraded = self._cosines(request.task, version, words.text)
         with items.lock:
             passes = self._passes(filters, wanted)
@@ -110,13 +110,14 @@ class Finder:
         with self._items.lock:
             return shown(wanted, found.rules, self._items.book.catalogue, order, odds)
 
-    def _hits(
-        self, words: Wording, narrowing: Narrowing, n: int, wanted: Wanted
-    ) -> dict[int, float]:
-        """The n best by words, or more: so many that n are left by the rules, if there are."""
-        asked = n
+    def _hits(self, words: Wording, filters: Filters, n: int, wanted: Wanted) -> dict[int, float]:
+        """The n best by words, or more: so many that n are left by the rules, if there are.
+
+        What rules require the index sees to: one item in thousands may pass.
+        """
+        asked, narrowings = n, [_narrowing(each) for each in (filters, *wanted.now.required)]
         while True:
-            hits = dict(self._items.index.hits(words.query, narrowing, asked))
+            hits = dict(self._items.index.hits(words.query, narrowings, asked))
             allowed = wanted.allowed
             if allowed is None or len(hits) < asked:
                 return hits

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from served_search_factory import ITEMS, ask, desk_over, embedded, ids, items_in, loaded_search
 
 from adapters.artefacts import ArtefactStore
+from adapters.tantivy_index import ItemIndex
 from adapters.text_version import SearchVersion
 from core.search_blend import BlendWeights
 from core.search_order import order
@@ -138,6 +140,24 @@ def test_where_rules_rule_out_the_best_the_next_ones_are_found(tmp_path: Path) -
     items.index.commit()
     answer = asked(items, None, rules_in(tmp_path, "[[block]]\ncategories = ['Bad']\n"))
     assert len(answer.slots) == 10
+
+
+def test_what_is_required_is_asked_of_the_index_once_though_nearly_nothing_has_it(
+    items: SearchItems, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asks: list[int] = []
+    whole = ItemIndex.hits
+
+    def hits(index: ItemIndex, *what: Any) -> list[tuple[int, float]]:
+        found = whole(index, *what)
+        asks.append(len(found))
+        return found
+
+    monkeypatch.setattr(ItemIndex, "hits", hits)
+    text = "[[require]]\ncategories = ['Home/Cups']\n[[require]]\nprice_from = 3\n"
+    answer = asked(items, None, rules_in(tmp_path, text), "red cup lamp shoe")
+    assert asks == [len(answer.slots)]
+    assert {item.category for item in ITEMS if item.item_id in ids(answer)} == {"Home/Cups"}
 
 
 def test_a_new_file_counts_from_the_next_search(
