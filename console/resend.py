@@ -88,7 +88,14 @@ class Sender:
         self._settings = settings
         ensure_topics(settings, (topics.RESENT,))
         self._until_s = time.monotonic() + SENT_WITHIN_S
-        self._transactions = Transactions(settings, group_name(settings, "dlq"), self._over)
+        self._transactions = Transactions(
+            settings,
+            group_name(settings, "dlq"),
+            self._over,
+            linger_ms=5,
+            # The largest batch has half a gigabyte: it may take as long as it is waited for.
+            open_at_most_ms=int(2e3 * SENT_WITHIN_S),
+        )
         self._transactions.open()
         self.resent = read_resent(settings)
 
