@@ -78,13 +78,13 @@ class RowsOver:
             self._disk.clear()
         except (Unavailable, OSError) as error:
             self._refused(error, None)
-            with suppress(Exception):  # the binding raises nothing narrower
-                self._disk.close()
+            self.close()
             self._disk = MemoryRows(self.path)
 
     def close(self) -> None:
         """Closes it; what was written to the disk stays."""
-        self._disk.close()
+        with suppress(Unavailable):  # it refuses
+            self._disk.close()
 
     def _below(self, head: bytes, start: bytes) -> Iterator[tuple[bytes, bytes]]:
         try:

@@ -93,15 +93,18 @@ class StateStore:
             raise Unavailable(f"the state at {self.path}: {error}") from error
 
     def clear(self) -> None:
-        """Removes every row."""
-        self._db.close()
+        """Removes every row; raises as `get`, or OSError."""
+        self.close()
         shutil.rmtree(self.path)
         self.path.mkdir(PRIVATE)
         self._db = self._opened()
 
     def close(self) -> None:
-        """Closes it; what was written stays."""
-        self._db.close()
+        """Closes it; what was written stays; raises as `get`."""
+        try:
+            self._db.close()
+        except Exception as error:  # the binding raises nothing narrower
+            raise Unavailable(f"the state at {self.path}: {error}") from error
 
     def _opened(self) -> Rdict:
         try:

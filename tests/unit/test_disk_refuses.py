@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import threading
 from collections.abc import Iterable
 from pathlib import Path
@@ -173,3 +174,19 @@ def test_a_disk_that_refuses_checkpoints_later_ends_nothing(tmp_path: Path) -> N
     assert not kept.is_on_disk
     assert set(kept.state.visitors) == {"ann", "bob"}
     assert disk.get(b"head") == valid
+
+
+def test_a_state_whose_folder_is_gone_is_begun_anew_in_memory(tmp_path: Path) -> None:
+    rows = state_of(tmp_path, "serving-1")
+    kept = Checkpoints(rows, Settings())
+    kept.load("cluster")
+    saving = Saving(kept, threading.Lock(), lambda: Place({}, None))
+    rows.write([(b"visitor/ann", b"")])
+    shutil.rmtree(rows.path)
+    saving.save(kept.state)
+    kept.clear()
+    assert not kept.is_on_disk
+    rows.write([(b"a", b"kept")])
+    assert rows.get(b"a") == b"kept"
+    assert rows.get(b"visitor/ann") is None
+    rows.close()
