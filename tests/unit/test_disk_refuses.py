@@ -31,7 +31,7 @@ def refusing(home: Path) -> None:
 
 
 def test_a_record_waits_for_the_broker_and_is_said_to_be_there() -> None:
-    direct, woken = Direct(within_s=30.0), threading.Event()
+    direct, woken = Direct(within_s=60.0), threading.Event()
     waiting = threading.Thread(target=direct.put, args=(RECORDS, woken.set))
     waiting.start()
     assert woken.wait(60)

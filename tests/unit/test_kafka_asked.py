@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 
-from adapters import kafka_errors
 from adapters.kafka_errors import asked
 from schemas.errors import Unavailable
 
@@ -25,12 +24,11 @@ def test_what_passes_is_waited_for() -> None:
     assert asked(question, "offsets") == 7
 
 
-def test_what_lasts_or_passes_too_late_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_lasts_or_passes_too_late_is_said() -> None:
     def question(code: int) -> None:
         raise KafkaException(KafkaError(code))
 
     with pytest.raises(Unavailable, match="offsets: "):
         asked(lambda: question(KafkaError.TOPIC_AUTHORIZATION_FAILED), "offsets")
-    monkeypatch.setattr(kafka_errors, "ANSWER_WITHIN_S", -1.0)
     with pytest.raises(Unavailable, match="offsets: "):
-        asked(lambda: question(KafkaError._TIMED_OUT), "offsets")
+        asked(lambda: question(KafkaError._TIMED_OUT), "offsets", within_s=-1.0)
