@@ -1,14 +1,15 @@
-"""How far the broker is, asked of one that has just come back and does not know yet."""
+"""How far a group is, asked of a broker that has just come back and does not know yet."""
 
-from pathlib import Path
 from typing import Any
 
 import pytest
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
-from core.settings import Settings
+from adapters import kafka_offsets
+from adapters.kafka_offsets import committed
 from schemas.errors import Unavailable
-from serving.ledger import Ledger
+
+PLACES = [TopicPartition("predictions", 0)]
 
 
 class _Client:
@@ -23,23 +24,23 @@ class _Client:
         return [TopicPartition(places[0].topic, places[0].partition, 7)]
 
 
-@pytest.fixture
-def ledger(tmp_path: Path) -> Ledger:
-    return Ledger(Settings(home=str(tmp_path), kafka="127.0.0.1:9"), "serving-1")
+@pytest.fixture(autouse=True)
+def _no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kafka_offsets, "PAUSE_S", 0.0)
 
 
-def test_a_coordinator_that_is_not_there_yet_is_asked_again(ledger: Ledger) -> None:
+def test_a_coordinator_that_is_not_there_yet_is_asked_again() -> None:
     client: Any = _Client(
         KafkaError._TIMED_OUT, KafkaError.COORDINATOR_LOAD_IN_PROGRESS, KafkaError.NOT_COORDINATOR
     )
-    assert ledger._far(client) == 7
+    (found,) = committed(client, PLACES, lambda: False)
+    assert found.offset == 7
 
 
-def test_what_does_not_pass_and_a_stop_end_the_asking(ledger: Ledger) -> None:
+def test_what_does_not_pass_and_a_stop_end_the_asking() -> None:
     refused: Any = _Client(KafkaError.GROUP_AUTHORIZATION_FAILED)
     with pytest.raises(Unavailable):
-        ledger._far(refused)
-    ledger.finish(within_s=-1.0)
+        committed(refused, PLACES, lambda: False)
     away: Any = _Client(KafkaError._TIMED_OUT)
     with pytest.raises(Unavailable):
-        ledger._far(away)
+        committed(away, PLACES, lambda: True)
