@@ -2,7 +2,10 @@
 
 import threading
 from collections.abc import Callable
-from queue import SimpleQueue
+from contextlib import suppress
+from queue import Empty, SimpleQueue
+
+LOOK_S = 0.5
 
 
 class Guard:
@@ -27,8 +30,12 @@ class Guard:
 
     def wait(self) -> None:
         """Returns after `stop` or a thread's failure, with every thread asked to end."""
-        self._asked.get()
-        self.stopping.set()
+        # Not for ever at once: the system may hand a signal to another thread, which does not wake
+        # this one, and only this one runs the handler.
+        while not self.stopping.is_set():
+            with suppress(Empty):
+                self._asked.get(timeout=LOOK_S)
+                self.stopping.set()
 
     def check(self) -> None:
         """Raises the first failure, if there was one."""
