@@ -57,8 +57,11 @@ def run(arguments: argparse.Namespace) -> int:
 
 def wait_for_signal() -> None:
     """Return on SIGINT or SIGTERM; further ones do not disturb the stop."""
+    never = threading.Event()
     try:
-        threading.Event().wait()
+        # Again and again: one that was handed to another thread wakes nobody, but is heard then.
+        while not never.wait(0.5):
+            pass
     except KeyboardInterrupt:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
