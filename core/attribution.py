@@ -96,12 +96,8 @@ def verdict_of(
     slots: list[SlotLabel] = []
     clicks = carts = 0
     if answer.shown:
-        blank: LabelState = "expired_negative" if final else "pending"
-        if _untouched(visitor, answer):
-            slots = _blank(answer.items, blank)
-        else:
-            facts = _Facts(visitor, answer, as_of_ms, windows, listing)
-            slots, clicks, carts = _slots(facts, blank)
+        facts = _Facts(visitor, answer, as_of_ms, windows, listing)
+        slots, clicks, carts = _slots(facts, "expired_negative" if final else "pending")
     return Verdict(
         prediction_id=answer.prediction_id,
         slots=slots,
@@ -143,6 +139,8 @@ def _basket(visitor: Visitor, answer: Answer, until_ms: int, as_of_ms: int) -> l
 
 def _slots(facts: _Facts, blank: LabelState) -> tuple[list[SlotLabel], int, int]:
     """The labels, and how many slots were clicked and how many put into the cart."""
+    if _untouched(facts.visitor, facts.answer):
+        return _blank(facts.answer.items, blank), 0, 0
     slots, clicks, carts = [], 0, 0
     touches, orders = facts.visitor.touches, _orders(facts)
     for position, item_id in enumerate(facts.answer.items, start=1):
