@@ -30,10 +30,6 @@ PASSING = frozenset(
     }
 )
 
-# A partition made a moment ago may be unknown to a client that asks for it by number.
-_PASSING_FOR_QUESTIONS = PASSING | {KafkaError._UNKNOWN_PARTITION}
-
-
 SUPERSEDED = frozenset(
     {
         KafkaError.ILLEGAL_GENERATION,
@@ -76,7 +72,8 @@ def asked(question: Callable[[], _Answer], what: str, within_s: float = ANSWER_W
             return question()
         except KafkaException as error:
             reason: KafkaError = error.args[0]
-            passing = reason.retriable() or reason.code() in _PASSING_FOR_QUESTIONS
+            # A partition made a moment ago may be unknown to a client that asks for it by number.
+            passing = passes(reason) or reason.code() == KafkaError._UNKNOWN_PARTITION
             if not passing or time.monotonic() > deadline:
                 raise Unavailable(f"{what}: {error}") from error
         time.sleep(0.05)
