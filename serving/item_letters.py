@@ -133,6 +133,7 @@ class ItemLetters:
 
     def _on_assign(self, client: Consumer, _places: object) -> None:
         self._member = client.consumer_group_metadata()
+        self._read_to = {}  # what was not committed is read again, here or elsewhere
 
     def _made(self) -> Consumer:
         return consumer(self._settings, group_name(self._settings, GROUP))

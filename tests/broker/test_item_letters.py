@@ -73,3 +73,11 @@ def test_a_record_that_is_no_item_is_a_dead_letter_once_over_a_change_of_turns(
         write(settings, b'{"title": "no id"}')
         found = letters(settings, 4)
     assert [each.reason for each in found[3:]] == ["missing_item_id"]
+
+
+def test_a_new_assignment_lets_nothing_of_the_last_one_be_committed(settings: Settings) -> None:
+    letters = ItemLetters(settings, "serving-1")
+    letters._read_to = {0: 7}
+    letters._on_assign(letters._consumer, [])
+    assert letters._places() == []
+    letters._consumer.close()
